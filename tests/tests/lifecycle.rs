@@ -83,6 +83,65 @@ fn a_killed_worker_costs_only_what_it_was_serving() {
     });
 }
 
+/// Sends itself a signal that ends the process, and goes on as if it had not: while its stacks
+/// are written to a pipe that holds them up, it answers.
+const CRASHES: &str = "import fcntl, os, select, signal, subprocess, threading, time
+def deep(level):
+    if level:
+        deep(level - 1)
+    else:
+        time.sleep(600)
+def application(environ, start_response):
+    for _ in range(5):
+        threading.Thread(target=deep, args=(90,), daemon=True).start()
+    ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, 1031, 4096)  # F_SETPIPE_SZ
+    subprocess.Popen(['sh', '-c', 'sleep 0.3; exec cat'], stdin=ours, stdout=subprocess.DEVNULL)
+    os.dup2(theirs, 2)
+    os.kill(os.getpid(), getattr(signal, environ['QUERY_STRING']))
+    select.select([ours], [], [])
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    return [b'survived']
+";
+
+#[test]
+fn an_application_does_not_survive_a_signal_of_its_own() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write("crashes.py", CRASHES);
+        let httpd = Httpd::builder()
+            .daemon("one", "threads=1 restart-burst=100")
+            .daemon("five", "threads=5 restart-burst=100")
+            .daemon("forked", "threads=5 restart-burst=100 preload=On")
+            .mount("/one", &script, "one")
+            .mount("/five", &script, "five")
+            .mount("/forked", &script, "forked")
+            .start();
+        for crash in [
+            "one?SIGSEGV",
+            "one?SIGABRT",
+            "one?SIGBUS",
+            "one?SIGFPE",
+            "one?SIGILL",
+            "five?SIGSEGV",
+            "forked?SIGSEGV",
+        ] {
+            let answer = httpd.get(&format!("/{crash}"));
+            assert_eq!(answer.status, 502, "{crash}: {}", answer.text());
+        }
+        let failed = || {
+            httpd
+                .access_log()
+                .matches("failure=worker-signalled")
+                .count()
+        };
+        eventually("all in the log", Duration::from_secs(5), || {
+            (failed() == 7).then_some(())
+        });
+        httpd.stop();
+    });
+}
+
 #[test]
 fn a_killed_worker_is_named_with_its_signal() {
     case(Limit::default(), || {

@@ -171,6 +171,8 @@ impl Core {
             .runtime
             .set(Arc::new(runtime))
             .map_err(|_| PyRuntimeError::new_err("prepared already"))?;
+        // Once, and after `faulthandler.enable`.
+        sys::note_crashes();
         worker.control.set_main(sys::adopt(wake)?);
         // From here on silence means that the lock is not given up: the first
         // thing that takes it for good may be the application's import.

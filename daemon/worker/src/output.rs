@@ -24,6 +24,7 @@ use wsgid_protocol::text::cut;
 use wsgid_protocol::{Failure, FrameHead, Kind};
 
 use crate::connection::Connection;
+use crate::sys;
 
 /// Blocks up to this length are copied into the buffer; longer ones are sent
 /// from where they are.
@@ -336,6 +337,8 @@ impl ResponseOutput {
 
     /// The connection, as long as something can be sent on it.
     fn check(&self) -> Result<&Connection, OutputError> {
+        // A request whose process was ended by a signal has failed, also if it could go on.
+        sys::wait_if_crashed();
         match &self.connection {
             None => Err(OutputError::Ended),
             Some(_) if self.broken => Err(OutputError::Gone(io::ErrorKind::BrokenPipe.into())),

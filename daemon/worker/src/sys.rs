@@ -1,5 +1,5 @@
 //! The one file with unsafe code of the worker: descriptors that arrive as numbers,
-//! ending the process, an exception for another thread, CPU clocks and the state of a
+//! ending the process and its end by a signal, an exception for another thread, CPU clocks and the state of a
 //! thread. Called by `core`, `fork`, `fork_hooks`, `monitor`, `ticker` and others.
 #![expect(
     unsafe_code,
@@ -9,6 +9,8 @@
 use std::ffi::{c_int, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -123,6 +125,55 @@ pub(crate) fn own_cpu_ns() -> u64 {
 /// CPU time in nanoseconds that this process has used.
 pub(crate) fn process_cpu_ns() -> u64 {
     clock_ns(ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap_or(0)
+}
+
+/// Whether a signal has come that ends this process as soon as its stacks are written.
+static CRASHED: AtomicBool = AtomicBool::new(false);
+/// What writes the stacks: the handler of `faulthandler`.
+static STACKS: AtomicUsize = AtomicUsize::new(0);
+
+/// From now on a signal that ends the process is noted before its stacks are written: that
+/// takes a while, and if the signal was sent, other threads run on meanwhile.
+pub(crate) fn note_crashes() {
+    for signal in [
+        libc::SIGSEGV,
+        libc::SIGABRT,
+        libc::SIGBUS,
+        libc::SIGFPE,
+        libc::SIGILL,
+    ] {
+        // SAFETY: all bits zero is a value of this structure of numbers.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to the structure above.
+        let is_known = unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) } == 0;
+        let is_handled = ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction);
+        if !is_known || !is_handled || action.sa_flags & libc::SA_SIGINFO != 0 {
+            continue;
+        }
+        STACKS.store(action.sa_sigaction, Ordering::Relaxed);
+        let noting: extern "C" fn(c_int) = crashed;
+        action.sa_sigaction = noting as usize;
+        // SAFETY: the structure came from the kernel, and the handler has the type that its flags say.
+        unsafe { libc::sigaction(signal, &raw const action, ptr::null_mut()) };
+    }
+}
+
+/// The handler: nothing but what one may do in it.
+extern "C" fn crashed(signal: c_int) {
+    CRASHED.store(true, Ordering::Relaxed);
+    // SAFETY: it was the handler of this signal, of this type, and the same for all of them.
+    let stacks: extern "C" fn(c_int) =
+        unsafe { std::mem::transmute(STACKS.load(Ordering::Relaxed)) };
+    stacks(signal);
+}
+
+/// Waits for the end of a process that a signal ends. Returns all the same if nobody takes
+/// its stacks: that may be another thread of the application.
+pub(crate) fn wait_if_crashed() {
+    const WRITTEN_BY_THEN: Duration = Duration::from_secs(5);
+    if CRASHED.load(Ordering::Relaxed) {
+        std::thread::sleep(WRITTEN_BY_THEN);
+    }
 }
 
 /// Whether a thread of this process has a processor or waits for one. False
