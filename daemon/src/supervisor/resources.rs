@@ -103,7 +103,7 @@ impl Resources {
         // A site decides how much there is to look at, so the loop does not.
         let without: Vec<(String, Vec<u32>)> = processes
             .iter()
-            .filter(|(name, _)| self.groups.used(name).is_none())
+            .filter(|(name, _)| !self.groups.counts(name))
             .map(|(name, pids)| (name.clone(), pids.clone()))
             .collect();
         if without.is_empty() {

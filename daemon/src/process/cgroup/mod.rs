@@ -208,6 +208,12 @@ impl Cgroups {
         self.base.is_some()
     }
 
+    /// Whether the kernel counts the processor time of a group, as `used` reads it.
+    pub(crate) fn counts(&self, group: &str) -> bool {
+        let can = |base: &Base, _: &str| base.has(Controller::Cpuacct) || base.has(Controller::Cpu);
+        self.in_base(group, can).unwrap_or(false)
+    }
+
     /// Processor time so far of a group that has a control group.
     pub(crate) fn used(&self, group: &str) -> Option<Duration> {
         self.in_base(group, Base::cpu_time)?
