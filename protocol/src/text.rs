@@ -11,9 +11,27 @@ pub fn cut(text: &str, most: usize) -> &str {
     text.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
+/// `1 process`, `2 processes`.
+pub fn count(number: impl TryInto<u64>, one: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    let ending = match (number, one.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{number} {one}{ending}")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::{count, cut};
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!(count(1_u32, "process"), "1 process");
+        assert_eq!(count(0_usize, "process"), "0 processes");
+        assert_eq!(count(2_u64, "process group"), "2 process groups");
+    }
 
     #[test]
     fn characters_stay_whole() {

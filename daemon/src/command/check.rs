@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::control::Identity;
-use wsgid_protocol::runs;
+use wsgid_protocol::{runs, text};
 
 use crate::command::print::say;
 use crate::config::InForce;
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Check) -> ExitCode {
     for problem in &read.loaded.problems {
         say!("{problem}");
     }
-    let mut count = 0;
+    let mut count = 0_usize;
     for group in &read.loaded.groups {
         if args.group.as_ref().is_some_and(|name| *name != group.name) {
             continue;
@@ -129,7 +129,11 @@ pub(crate) fn run(args: &Check) -> ExitCode {
         );
         return ExitCode::from(exit_code::NO_SUCH_GROUP);
     }
-    say!("{count} process groups, {problems} problems");
+    say!(
+        "{}, {}",
+        text::count(count, "process group"),
+        text::count(problems, "problem")
+    );
     ExitCode::from(if problems == 0 {
         exit_code::OK
     } else {
@@ -199,10 +203,7 @@ fn try_all(probe: &Probe) -> Found {
         return Found::failed(problem);
     }
     let mut found = Found::default();
-    found.good.push(format!(
-        "runs as user `{}` (uid {}, gid {})",
-        identity.user, identity.uid, identity.gid
-    ));
+    found.good.push(tried_as(config, identity));
     found.add(directory(probe));
     let mut interpreter = None;
     match python(config) {
@@ -238,6 +239,23 @@ fn try_all(probe: &Probe) -> Found {
         found.check("python-path=", path_check::enterable(path));
     }
     found
+}
+
+/// As whom all of it was tried. Only root becomes the group's user.
+fn tried_as(config: &GroupConfig, identity: &Identity) -> String {
+    let Identity { user, uid, gid, .. } = identity;
+    let other = config.user.as_ref().filter(|named| {
+        let is_caller = identity::uid_of(named).is_ok_and(|named| named == *uid);
+        !identity.change && !is_caller
+    });
+    other.map_or_else(
+        || format!("runs as user `{user}` (uid {uid}, gid {gid})"),
+        |other| {
+            format!(
+                "tried as user `{user}` (uid {uid}, gid {gid}), who called: only root can try it as `{other}`"
+            )
+        },
+    )
 }
 
 fn become_user(config: &GroupConfig, identity: &Identity) -> Result<(), String> {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent, ToWorker};
-use wsgid_protocol::{GroupConfig, runs::Runs};
+use wsgid_protocol::{GroupConfig, runs::Runs, text};
 
 use super::{Supervisor, access::HttpdGeneration, requested::is_configured};
 use crate::config::standalone;
@@ -58,9 +58,9 @@ impl Supervisor {
         self.remove_unused();
         self.retry_early();
         tracing::debug!(
-            "configuration {generation} is in force: {} process groups, {} problems",
-            self.groups.len(),
-            problems.len()
+            "configuration {generation} is in force: {}, {}",
+            text::count(self.groups.len(), "process group"),
+            text::count(problems.len(), "problem")
         );
         ToParent::Applied {
             generation,
@@ -113,9 +113,9 @@ impl Supervisor {
         problems.extend(self.define_all(read.loaded.groups, &ServerFacts::default(), read.httpd));
         self.remove_unused();
         let summary = format!(
-            "{} process groups, {} problems",
-            self.groups.len(),
-            problems.len()
+            "{}, {}",
+            text::count(self.groups.len(), "process group"),
+            text::count(problems.len(), "problem")
         );
         tracing::info!("the configuration is in force: {summary}");
         notify::status(&summary);

@@ -10,6 +10,7 @@ use nix::unistd::getppid;
 use tokio::sync::mpsc::Sender;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use wsgid_protocol::control::{FromParent, ToParent};
+use wsgid_protocol::text;
 
 use super::inputs::{Inputs, report};
 use super::{
@@ -94,8 +95,8 @@ impl Supervisor {
         if let Some(Snapshot { state, mut fds }) = before {
             self.restore(state, &mut fds)?;
             tracing::info!(
-                "it goes on with {} workers of the program before",
-                self.workers.len()
+                "it goes on with {} of the program before",
+                text::count(self.workers.len(), "worker")
             );
             notify::ready();
         } else if self.source.is_some() {

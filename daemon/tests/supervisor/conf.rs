@@ -41,6 +41,11 @@ fn etc(main: &str, site: &str) -> tempfile::TempDir {
     dir
 }
 
+/// The beginning of a group that runs as httpd's user, by name.
+fn group_a() -> String {
+    format!("[group.a]\nuser = '#{}'\n", crate::stand_in::nobody())
+}
+
 fn sample() -> String {
     std::fs::read_to_string(conf("standalone/wsgid.toml")).unwrap()
 }
@@ -63,7 +68,7 @@ fn the_sample_files_are_understood_and_check_says_what_is_missing() {
         "{text}"
     );
     assert!(text.contains("is Python 3."), "{text}");
-    assert!(text.contains("1 process groups, 2 problems"), "{text}");
+    assert!(text.contains("1 process group, 2 problems"), "{text}");
 }
 
 #[test]
@@ -81,7 +86,7 @@ fn check_is_content_with_what_works_and_names_the_closed_component() {
     std::fs::write(&script, "").unwrap();
     let dir = etc(
         &sample(),
-        &format!("[group.a]\nscripts = ['{}']\n", script.display()),
+        &format!("{}scripts = ['{}']\n", group_a(), script.display()),
     );
     let config = dir.path().join("wsgid.toml");
     let (code, text) = check(&config);
@@ -112,7 +117,7 @@ fn check_is_content_with_what_works_and_names_the_closed_component() {
     );
     std::fs::write(
         dir.path().join("sites/site.toml"),
-        "[group.a]\npython-home = '/usr/lib'\n",
+        format!("{}python-home = '/usr/lib'\n", group_a()),
     )
     .unwrap();
     let (code, text) = check(&config);
@@ -252,7 +257,8 @@ fn check_looks_at_links_logs_and_kinds() {
     std::fs::write(format!("{root}/releases/5/app.wsgi"), "").unwrap();
     std::os::unix::fs::symlink(format!("{root}/releases/5"), format!("{root}/current")).unwrap();
     let site = format!(
-        "[group.a]\nscripts = ['{root}/current/app.wsgi', '{root}/current']\nlog = '{root}/none/a.log'\n"
+        "{}scripts = ['{root}/current/app.wsgi', '{root}/current']\nlog = '{root}/none/a.log'\n",
+        group_a()
     );
     let dir = etc(&sample(), &site);
     let config = dir.path().join("wsgid.toml");
@@ -301,8 +307,9 @@ fn check_names_what_would_not_start() {
     std::fs::write(format!("{root}/app.py"), "def application(:\n").unwrap();
     std::fs::write(format!("{root}/env"), "A=1\nB\n").unwrap();
     let site = format!(
-        "[group.a]\nscripts = ['{root}/app.py', '/dev/null']\nhome = '{root}/app.py'\nlog = '{root}'\nenv-file = '{root}/env'\n\
-         [group.'']\nthreads = 1\n[group.\"a\\nb\"]\nthreads = 1\n"
+        "{}scripts = ['{root}/app.py', '/dev/null']\nhome = '{root}/app.py'\nlog = '{root}'\nenv-file = '{root}/env'\n\
+         [group.'']\nthreads = 1\n[group.\"a\\nb\"]\nthreads = 1\n",
+        group_a()
     );
     let dir = etc(&sample(), &site);
     let (code, text) = check(&dir.path().join("wsgid.toml"));
@@ -314,7 +321,7 @@ fn check_names_what_would_not_start() {
         format!("env-file `{root}/env`, line 2: not NAME=VALUE"),
         "process group ``: a name has one character at least".to_owned(),
         "script `/dev/null` is not a regular file".to_owned(),
-        "1 process groups, 7 problems".to_owned(),
+        "1 process group, 7 problems".to_owned(),
     ] {
         assert!(text.contains(&wanted), "{wanted}\n{text}");
     }
