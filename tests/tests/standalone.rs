@@ -66,7 +66,7 @@ impl Standalone {
         );
         fs::write(root.join("wsgid.toml"), main).expect("it is ours");
         let group = format!(
-            "[group.site]\npython-home = '{}'\nscripts = ['{}']\n{options}",
+            "[group.site]\nuser = '{user}'\npython-home = '{}'\nscripts = ['{}']\n{options}",
             Python::any().home.display(),
             site.file("journal.wsgi").display()
         );

@@ -130,6 +130,19 @@ impl Loaded {
         self.keep.iter().any(|kept| kept == origin) || (self.sites_unknown && origin != self.main)
     }
 
+    /// Where workers become the user of their group, each has to name one: what runs as
+    /// httpd's user because a line was forgotten may speak to every group.
+    pub(crate) fn refuse_without_user(&mut self) {
+        for group in self.groups.extract_if(.., |group| group.user.is_none()) {
+            self.problems.push(format!(
+                "`{}`: process group `{}`: it names no user; name the site's with user = '...', or httpd's \
+                 user if its code may speak to every process group as httpd does",
+                group.origin, group.name
+            ));
+            self.keep.push(group.origin);
+        }
+    }
+
     fn take(&mut self, path: &Path, tables: BTreeMap<String, toml::Table>, in_force: &InForce) {
         let origin = path.display().to_string();
         for (name, table) in tables {
@@ -262,6 +275,32 @@ mod tests {
         assert_eq!(loaded.keep.len(), 2);
         assert!(loaded.keeps(&sites.join("b.toml").display().to_string()));
         assert!(!loaded.keeps(&sites.join("a.toml").display().to_string()));
+    }
+
+    #[test]
+    fn a_group_without_a_user_is_refused_and_stays_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let (main, sites) = without_sites(dir.path());
+        let path = |name: &str| sites.join(name).display().to_string();
+        std::fs::write(path("a.toml"), "[group.a]\nthreads = 0\n").unwrap();
+        std::fs::write(
+            path("b.toml"),
+            "[group.b]\nthreads = 0\nuser = 'www-data'\n",
+        )
+        .unwrap();
+        let mut loaded = load(&main, &InForce::new()).unwrap();
+        loaded.refuse_without_user();
+        assert_eq!(
+            (loaded.groups.len(), loaded.groups[0].name.as_str()),
+            (1, "b")
+        );
+        assert_eq!(loaded.problems.len(), 1);
+        assert!(
+            loaded.problems[0].contains("process group `a`: it names no user"),
+            "{:?}",
+            loaded.problems
+        );
+        assert!(loaded.keeps(&path("a.toml")) && !loaded.keeps(&path("b.toml")));
     }
 
     #[test]

@@ -85,7 +85,10 @@ impl Source {
     /// # Errors
     /// If nothing of it can be used; in words.
     pub(crate) fn read(&self, in_force: &InForce) -> Result<Read, String> {
-        let loaded = config::load(&self.path, in_force)?;
+        let mut loaded = config::load(&self.path, in_force)?;
+        if geteuid().is_root() {
+            loaded.refuse_without_user();
+        }
         let name = &loaded.settings.httpd_user;
         let number = name
             .strip_prefix('#')

@@ -147,7 +147,11 @@ fn sites_come_and_go_without_httpd() {
     let site = |name: &str, more: &str| {
         std::fs::write(
             path("sites").join(format!("{name}.toml")),
-            format!("[group.{name}]\nscripts = ['{}']\n{more}", app.display()),
+            format!(
+                "[group.{name}]\nuser = '#{}'\nscripts = ['{}']\n{more}",
+                crate::stand_in::nobody(),
+                app.display()
+            ),
         )
         .unwrap();
     };
@@ -322,7 +326,11 @@ fn root_keyrings_are_not_inherited() {
     let dir = temporary.path().to_path_buf();
     std::fs::write(
         dir.join("sites/a.toml"),
-        format!("[group.a]\nscripts = ['{}/app.py']\n", dir.display()),
+        format!(
+            "[group.a]\nuser = '#{}'\nscripts = ['{}/app.py']\n",
+            crate::stand_in::nobody(),
+            dir.display()
+        ),
     )
     .unwrap();
     // A session of its own, as a login has, and then the supervisor.
@@ -393,7 +401,9 @@ fn systemd_hears_of_every_step_and_logs_follow_a_rotation() {
     let dir = temporary.path().to_path_buf();
     let path = |name: &str| dir.join(name);
     let root = dir.display();
-    let site = format!("[group.a]\nscripts = ['{root}/app.py']\nlog = '{root}/a.log'\n");
+    let user = crate::stand_in::nobody();
+    let site =
+        format!("[group.a]\nuser = '#{user}'\nscripts = ['{root}/app.py']\nlog = '{root}/a.log'\n");
     std::fs::write(path("sites/a.toml"), site).unwrap();
     let notify = UnixDatagram::bind(path("notify")).unwrap();
     notify
