@@ -14,7 +14,8 @@ use crate::{express, sys};
 /// What the commands end with; `exit_code` has the names.
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no supervisor answers, 4 not permitted, \
                           5 no such group, 6 the supervisor cannot start, 7 wrong configuration, 8 check-config found \
-                          something that means something else here";
+                          something that means something else here, 9 the new workers were given up, do not start, or \
+                          a script fails to load in them, 10 still under way at --timeout";
 
 /// Runs Python WSGI applications behind httpd, each in processes of its own.
 #[derive(Debug, Parser)]
@@ -36,16 +37,16 @@ enum CliCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Replace the workers of a process group, new ones ready first
-    Restart(client::OneGroup),
+    /// Replace the workers of a process group, new ones ready first, and say what came of it
+    Restart(client::GroupCommand),
     /// Stop a process group; its requests get 503
-    Stop(client::OneGroup),
+    Stop(client::GroupCommand),
     /// Start a stopped process group
-    Start(client::OneGroup),
+    Start(client::GroupCommand),
     /// Print the Python stacks of all threads of a process group
     Dump(client::OneGroup),
     /// Read the site files again (standalone mode)
-    Reload(client::Socket),
+    Reload(client::Reload),
     /// Check wsgid.toml and its sites: try each group as its user, and explain
     Check(check::Check),
     /// Say what of an httpd configuration for mod_wsgi means something else here
@@ -89,9 +90,9 @@ pub(crate) fn run() -> ExitCode {
     match command {
         CliCommand::Supervise(args) => start::run(&args),
         CliCommand::Status { socket, json } => client::status(&socket, json),
-        CliCommand::Restart(args) => client::command(&args, |group| Command::Restart { group }),
-        CliCommand::Stop(args) => client::command(&args, |group| Command::Stop { group }),
-        CliCommand::Start(args) => client::command(&args, |group| Command::Start { group }),
+        CliCommand::Restart(args) => client::start(&args, |group| Command::Restart { group }),
+        CliCommand::Stop(args) => client::stop(&args),
+        CliCommand::Start(args) => client::start(&args, |group| Command::Start { group }),
         CliCommand::Dump(args) => client::dump(&args),
         CliCommand::Reload(socket) => client::reload(&socket),
         CliCommand::Check(args) => check::run(&args),

@@ -17,6 +17,11 @@ pub(crate) const STARTUP: u8 = 6;
 pub(crate) const CONFIGURATION: u8 = 7;
 /// The configuration works, and something in it means something else here.
 pub(crate) const DIFFERENT: u8 = 8;
+/// The workers that a command has begun do not serve what they should: they were given
+/// up, do not start, or a script fails to load in them.
+pub(crate) const NOT_SERVING: u8 = 9;
+/// What a command has begun was still under way at `--timeout`.
+pub(crate) const UNDER_WAY: u8 = 10;
 
 /// The launcher's stages (`wsgid worker-exec`): 100 to 119, decision of the
 /// protocol; 120 belongs to the bootstrap inside Python. `text` says what each means.

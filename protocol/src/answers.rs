@@ -14,6 +14,45 @@ use crate::status::{Status, words};
 pub struct Reloaded {
     /// Of single sites, which stay as they were.
     pub problems: Vec<String>,
+    /// What it has begun.
+    #[serde(flatten)]
+    pub begun: Begun,
+}
+
+/// What `wsgid restart`, `stop` and `start` came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Commanded {
+    /// The group.
+    pub group: String,
+    /// Its pools.
+    pub pools: usize,
+    /// What it has begun.
+    #[serde(flatten)]
+    pub begun: Begun,
+}
+
+/// What a command has begun: what becomes of it is asked with `Command::Progress`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Begun {
+    /// The supervisor's process: another one counts generations anew.
+    pub pid: u32,
+    /// The pools that are to have workers; `None` from a supervisor of a release that
+    /// does not tell.
+    pub awaited: Option<Vec<AwaitedPool>>,
+}
+
+/// A pool that is to have workers of this generation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AwaitedPool {
+    /// The process group.
+    pub group: String,
+    /// The application group; empty for `%{GLOBAL}`.
+    pub application_group: String,
+    /// The generation.
+    pub generation: u64,
 }
 
 /// The stacks of the workers of a group.
@@ -50,15 +89,10 @@ pub struct Reexecuting {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Done {
-    /// `Command::Status`.
+    /// `Command::Status` and `Progress`.
     Status(Status),
     /// `Command::Restart`, `Stop` and `Start`.
-    Group {
-        /// The group.
-        group: String,
-        /// Its pools.
-        pools: usize,
-    },
+    Commanded(Commanded),
     /// `Command::Dump`.
     Dumped(Dumped),
     /// `Command::Reload`.

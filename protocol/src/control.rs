@@ -493,4 +493,11 @@ pub enum Command {
     Reload,
     /// Replace the supervisor's own binary.
     Reexec,
+    /// How far the workers of one group are, or of all that the peer may see. Answered
+    /// at once, as `Status` is but with the last reports of the workers: who waits for
+    /// something to come about asks it again and again.
+    Progress {
+        /// The group.
+        group: Option<String>,
+    },
 }

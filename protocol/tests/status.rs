@@ -5,8 +5,8 @@
 
 use serde_json::{Value, json};
 use wsgid_protocol::answers::{
-    CommandError, Done, Dumped, ErrorAnswer, ErrorKind, Reexecuting, Reloaded, WorkerStacks,
-    from_json, to_json,
+    AwaitedPool, Begun, CommandError, Commanded, Done, Dumped, ErrorAnswer, ErrorKind, Reexecuting,
+    Reloaded, WorkerStacks, from_json, to_json,
 };
 use wsgid_protocol::status::{GroupState, PreloaderState, Status, SupervisorStatus, WorkerPhase};
 
@@ -122,22 +122,35 @@ fn other_answers_are_read_as_they_are_written() {
     };
     let json = to_json(&Ok(Done::Dumped(dumped.clone()))).unwrap();
     assert_eq!(from_json(&json).unwrap(), Ok(dumped));
+    let awaited = AwaitedPool {
+        group: "a".to_owned(),
+        application_group: String::new(),
+        generation: 3,
+    };
+    let begun = Begun {
+        pid: 7,
+        awaited: Some(vec![awaited]),
+    };
     let reloaded = Reloaded {
         problems: vec!["site `a`: no".to_owned()],
+        begun: begun.clone(),
     };
     let json = to_json(&Ok(Done::Reloaded(reloaded.clone()))).unwrap();
     assert_eq!(from_json(&json).unwrap(), Ok(reloaded));
     let reexecuting = Reexecuting { pid: 4, reexecs: 1 };
     let json = to_json(&Ok(Done::Reexecuting(reexecuting.clone()))).unwrap();
     assert_eq!(from_json(&json).unwrap(), Ok(reexecuting));
-    let group = Done::Group {
+    let commanded = Commanded {
         group: "a".to_owned(),
         pools: 2,
+        begun,
     };
-    assert_eq!(
-        written(&Ok(group)),
-        json!({ "ok": true, "group": "a", "pools": 2 })
-    );
+    let json = to_json(&Ok(Done::Commanded(commanded.clone()))).unwrap();
+    assert_eq!(from_json(&json).unwrap(), Ok(commanded));
+    // A supervisor that does not tell what it has begun.
+    let older = br#"{"ok":true,"group":"a","pools":2}"#;
+    let older: Commanded = from_json(older).unwrap().unwrap();
+    assert_eq!((older.pools, older.begun.awaited), (2, None));
 }
 
 #[test]

@@ -145,6 +145,7 @@ walks! {
     root_moving_from_gunicorn_and_uwsgi "docs/moving-from-gunicorn-uwsgi.md";
     root_many_sites "docs/many-sites.md";
     root_reloading "docs/reloading.md";
+    root_deploying "docs/deploying.md";
     root_tuning "docs/tuning.md";
     root_troubleshooting "docs/troubleshooting.md";
 }

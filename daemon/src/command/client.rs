@@ -12,18 +12,19 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wsgid_protocol::answers::{
-    Dumped, ErrorAnswer, ErrorKind, Reexecuting, Reloaded, WorkerStacks, from_json,
+    Commanded, Dumped, ErrorAnswer, ErrorKind, Reexecuting, Reloaded, WorkerStacks, from_json,
 };
 use wsgid_protocol::blocking::{FrameReader, ReadError, send_frame};
 use wsgid_protocol::control::Command;
 use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::status::Status;
-use wsgid_protocol::{FrameHead, Kind, payload};
+use wsgid_protocol::{FrameHead, Kind, payload, text};
 
 use crate::channel::operator::NAME;
 use crate::command::find_socket;
 use crate::command::print::say;
 use crate::command::print_status::print_status;
+use crate::command::waiting::{self, Wait};
 use crate::exit_code;
 use wsgid_protocol::readable::escaped;
 
@@ -38,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Which supervisor.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Socket {
-    /// The supervisor's control.sock; the one in /run/wsgid or of httpd otherwise
+    /// The supervisor's control.sock; the one that runs otherwise
     #[arg(long, value_name = "PATH", env = "WSGID_SOCKET")]
     pub(crate) socket: Option<PathBuf>,
 }
@@ -52,9 +53,27 @@ pub(crate) struct OneGroup {
     pub(crate) group: String,
 }
 
+/// A command for a process group whose outcome is waited for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct GroupCommand {
+    #[command(flatten)]
+    of: OneGroup,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// `wsgid reload`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    socket: Socket,
+    #[command(flatten)]
+    wait: Wait,
+}
+
 /// Why there is nothing to print.
 #[derive(Debug, thiserror::Error)]
-enum ClientError {
+pub(super) enum ClientError {
     #[error("{0}")]
     Unreachable(String),
     #[error(transparent)]
@@ -63,7 +82,7 @@ enum ClientError {
 
 impl ClientError {
     /// Says it, and gives the exit code.
-    fn report(&self) -> ExitCode {
+    pub(super) fn report(&self) -> ExitCode {
         eprintln!("wsgid: {}", escaped(self.to_string().as_bytes()));
         ExitCode::from(match self {
             Self::Unreachable(_) => exit_code::UNREACHABLE,
@@ -76,44 +95,84 @@ impl ClientError {
     }
 }
 
-/// `wsgid status`.
+/// `wsgid status`, of each supervisor that is found.
 pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
-    if json {
-        // Also what only a newer release knows.
-        let answer: Result<Value, _> = ask(socket, &Command::Status);
-        return finish(answer, |answer| {
-            say!("{}", escaped_json(&answer.to_string()));
-        });
+    let places = match places(socket) {
+        Ok(places) => places,
+        Err(error) => return error.report(),
+    };
+    let mut code = ExitCode::from(exit_code::OK);
+    for (at, place) in places.iter().enumerate() {
+        if places.len() > 1 && !json {
+            let gap = if at > 0 { "\n" } else { "" };
+            say!("{gap}{}", escaped(place.as_os_str().as_encoded_bytes()));
+        }
+        let told = if json {
+            // Also what only a newer release knows.
+            let answer: Result<Value, _> = ask_at(place, &Command::Status);
+            answer.map(|answer| say!("{}", escaped_json(&answer.to_string())))
+        } else {
+            ask_at(place, &Command::Status).map(|status| print_status(&status))
+        };
+        if let Err(error) = told {
+            code = error.report();
+        }
     }
-    finish(ask(socket, &Command::Status), print_status)
+    code
 }
 
-/// `wsgid restart|stop|start GROUP`.
-pub(crate) fn command(args: &OneGroup, command: impl FnOnce(String) -> Command) -> ExitCode {
-    let answer: Result<Value, _> = ask(&args.socket, &command(args.group.clone()));
-    finish(answer, |_| {})
+/// `wsgid restart|start GROUP`.
+pub(crate) fn start(args: &GroupCommand, command: impl FnOnce(String) -> Command) -> ExitCode {
+    let group = &args.of.group;
+    match ask_owner::<Commanded>(&args.of, &command(group.clone())) {
+        Ok((place, done)) => waiting::until_served(&place, Some(group), &done.begun, &args.wait),
+        Err(error) => error.report(),
+    }
+}
+
+/// `wsgid stop GROUP`.
+pub(crate) fn stop(args: &GroupCommand) -> ExitCode {
+    let group = args.of.group.clone();
+    let command = Command::Stop { group };
+    match ask_owner::<Commanded>(&args.of, &command) {
+        Ok((place, done)) => {
+            waiting::until_stopped(&place, &args.of.group, &done.begun, &args.wait)
+        }
+        Err(error) => error.report(),
+    }
 }
 
 /// `wsgid dump GROUP`.
 pub(crate) fn dump(args: &OneGroup) -> ExitCode {
     let group = args.group.clone();
-    finish(ask(&args.socket, &Command::Dump { group }), print_stacks)
+    match ask_owner(args, &Command::Dump { group }) {
+        Ok((_, dumped)) => {
+            print_stacks(&dumped);
+            ExitCode::from(exit_code::OK)
+        }
+        Err(error) => error.report(),
+    }
 }
 
 /// `wsgid reload`. Problems of single sites are printed and make it fail.
-pub(crate) fn reload(socket: &Socket) -> ExitCode {
-    let problems = match ask::<Reloaded>(socket, &Command::Reload) {
-        Ok(reloaded) => reloaded.problems,
+pub(crate) fn reload(args: &Reload) -> ExitCode {
+    let asked = place(&args.socket).and_then(|place| {
+        let done: Reloaded = ask_at(&place, &Command::Reload)?;
+        Ok((place, done))
+    });
+    let (place, done) = match asked {
+        Ok(done) => done,
         Err(error) => return error.report(),
     };
-    for problem in &problems {
+    for problem in &done.problems {
         eprintln!("{}", escaped(problem.as_bytes()));
     }
-    ExitCode::from(if problems.is_empty() {
-        exit_code::OK
+    let outcome = waiting::until_served(&place, None, &done.begun, &args.wait);
+    if done.problems.is_empty() {
+        outcome
     } else {
-        exit_code::CONFIGURATION
-    })
+        ExitCode::from(exit_code::CONFIGURATION)
+    }
 }
 
 /// `wsgid reexec`: asks, and waits until the next program answers.
@@ -153,25 +212,67 @@ fn failure(text: &str) -> ExitCode {
     ExitCode::from(exit_code::FAILURE)
 }
 
-fn finish<T>(answer: Result<T, ClientError>, print: impl FnOnce(&T)) -> ExitCode {
-    match answer {
-        Ok(answer) => {
-            print(&answer);
-            ExitCode::from(exit_code::OK)
-        }
-        Err(error) => error.report(),
+/// The sockets of the supervisors that are meant: one at least.
+fn places(socket: &Socket) -> Result<Vec<PathBuf>, ClientError> {
+    match &socket.socket {
+        Some(path) if path.is_dir() => Ok(vec![path.join(NAME)]),
+        Some(path) => Ok(vec![path.clone()]),
+        None => find_socket::running().map_err(ClientError::Unreachable),
     }
 }
 
-fn ask<T: DeserializeOwned>(socket: &Socket, command: &Command) -> Result<T, ClientError> {
-    let path = match &socket.socket {
-        Some(path) if path.is_dir() => path.join(NAME),
-        Some(path) => path.clone(),
-        None => find_socket::find().map_err(ClientError::Unreachable)?,
+/// The socket of the one supervisor that is meant.
+fn place(socket: &Socket) -> Result<PathBuf, ClientError> {
+    let mut places = places(socket)?;
+    match places.pop() {
+        Some(only) if places.is_empty() => Ok(only),
+        last => {
+            places.extend(last);
+            Err(ClientError::Unreachable(find_socket::several(&places)))
+        }
+    }
+}
+
+/// Asks the supervisor that has the group, if there are several.
+pub(super) fn ask_owner<T: DeserializeOwned>(
+    args: &OneGroup,
+    command: &Command,
+) -> Result<(PathBuf, T), ClientError> {
+    let mut places = places(&args.socket)?;
+    if places.len() > 1 {
+        places.retain(|place| {
+            ask_at::<Status>(place, &Command::Status)
+                .is_ok_and(|status| status.group(&args.group).is_some())
+        });
+    }
+    let socket = match places.as_slice() {
+        [only] => Some(only.clone()),
+        [] => None,
+        several => return Err(ClientError::Unreachable(find_socket::several(several))),
     };
+    let Some(place) = socket else {
+        let group = &args.group;
+        return Err(ClientError::Refused(ErrorAnswer {
+            kind: ErrorKind::NoSuchGroup,
+            text: format!("no supervisor that runs here has a process group `{group}` of yours"),
+        }));
+    };
+    let answer = ask_at(&place, command)?;
+    Ok((place, answer))
+}
+
+fn ask<T: DeserializeOwned>(socket: &Socket, command: &Command) -> Result<T, ClientError> {
+    ask_at(&place(socket)?, command)
+}
+
+/// Asks once more where the supervisor is just becoming another program.
+pub(super) fn ask_at<T: DeserializeOwned>(
+    path: &Path,
+    command: &Command,
+) -> Result<T, ClientError> {
     let begun = Instant::now();
     loop {
-        match exchange(&path, command) {
+        match exchange(path, command) {
             Ok(answer) => return Ok(answer?),
             Err(error) if is_between(&error) && begun.elapsed() < CHANGE => {
                 std::thread::sleep(PAUSE);
@@ -240,7 +341,8 @@ fn print_stacks(dumped: &Dumped) {
         say!("no worker runs");
     }
     if silent > 0 {
-        say!("{silent} of {asked} workers did not answer: their interpreter is busy or locked");
+        let asked = text::count(asked, "worker");
+        say!("{silent} of {asked} did not answer: the interpreter is busy or locked");
     }
 }
 

@@ -6,5 +6,7 @@ pub(crate) mod check_config;
 pub(crate) mod client;
 pub(crate) mod documents;
 mod find_socket;
+mod outcome;
 pub(crate) mod print;
 mod print_status;
+mod waiting;

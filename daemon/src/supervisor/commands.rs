@@ -2,13 +2,15 @@
 //! supervisor's own user may do everything; the user of a group sees and
 //! commands that group. What a status says is in `status`.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::mpsc::channel;
 use tokio::sync::oneshot;
 use wsgid_protocol::answers::{
-    CommandError, CommandResult, Done, Dumped, Reexecuting, Reloaded, WorkerStacks,
+    AwaitedPool, Begun, CommandError, CommandResult, Commanded, Done, Dumped, Reexecuting,
+    Reloaded, WorkerStacks,
 };
 use wsgid_protocol::control::{Command, ToWorker};
 use wsgid_protocol::limits::REPORTS_TIMEOUT;
@@ -40,12 +42,10 @@ impl Supervisor {
             Command::Reload | Command::Reexec if !may_everything(uid) => {
                 Err(CommandError::NotSupervisors { uid })
             }
-            Command::Reload if self.source.is_some() => {
-                let problems = self.reload();
-                Ok(Done::Reloaded(Reloaded { problems }))
-            }
+            Command::Reload if self.source.is_some() => Ok(self.reload_and_tell()),
             Command::Reload => Err(CommandError::ConfiguredByHttpd),
             Command::Reexec => self.begin_reexec(),
+            Command::Progress { group } => self.progress(uid, group.as_deref()),
         };
         let _ = answer.send(result);
     }
@@ -73,10 +73,42 @@ impl Supervisor {
         for pool in &pools {
             self.pool_event(*pool, event.clone());
         }
-        Ok(Done::Group {
+        let begun = begun(self.awaited(Some(name)));
+        Ok(Done::Commanded(Commanded {
             group: name.to_owned(),
             pools: pools.len(),
-        })
+            begun,
+        }))
+    }
+
+    fn reload_and_tell(&mut self) -> Done {
+        let before = self.awaited(None);
+        let problems = self.reload();
+        let after = self.awaited(None);
+        let begun = begun(after.difference(&before).cloned().collect());
+        Done::Reloaded(Reloaded { problems, begun })
+    }
+
+    /// What the pools of one group, or of all, are to have.
+    fn awaited(&self, only: Option<&str>) -> BTreeSet<AwaitedPool> {
+        let entries = self.pools.values().filter(|entry| !entry.is_forgotten);
+        let entries = entries.filter(|entry| only.is_none_or(|name| name == entry.group));
+        let awaited = entries.filter_map(|entry| {
+            Some(AwaitedPool {
+                group: entry.group.clone(),
+                application_group: entry.application_group.clone(),
+                generation: entry.machine.awaited()?,
+            })
+        });
+        awaited.collect()
+    }
+
+    /// Costs no worker anything, and nobody waits in it.
+    fn progress(&self, uid: u32, only: Option<&str>) -> CommandResult {
+        if let Some(name) = only {
+            self.permitted(uid, name)?;
+        }
+        Ok(Done::Status(self.status(uid, only, &BTreeSet::new())))
     }
 
     fn dump(&mut self, name: &str, answer: oneshot::Sender<CommandResult>) {
@@ -164,8 +196,15 @@ impl Supervisor {
             self.note_conditions();
         }
         for status in done {
-            let told = self.status(status.uid, &status.waits_for);
+            let told = self.status(status.uid, None, &status.waits_for);
             let _ = status.answer.send(Ok(Done::Status(told)));
         }
+    }
+}
+
+fn begun(awaited: BTreeSet<AwaitedPool>) -> Begun {
+    Begun {
+        pid: std::process::id(),
+        awaited: Some(awaited.into_iter().collect()),
     }
 }

@@ -22,9 +22,19 @@ use crate::channel::operator::may_everything;
 const TRACEBACKS_MAX: usize = 2 << 20;
 
 impl Supervisor {
-    /// `silent`: those that did not answer; what is said of them is older.
-    pub(super) fn status(&self, uid: u32, silent: &BTreeSet<WorkerId>) -> Status {
-        let visible = self.groups.iter().filter(|(_, group)| group.obeys(uid));
+    /// Of one group only, or of all. `silent`: those that did not answer; what is said of
+    /// them is older.
+    pub(super) fn status(
+        &self,
+        uid: u32,
+        only: Option<&str>,
+        silent: &BTreeSet<WorkerId>,
+    ) -> Status {
+        let asked = |name: &str| only.is_none_or(|only| only == name);
+        let visible = self
+            .groups
+            .iter()
+            .filter(|(name, group)| asked(name) && group.obeys(uid));
         let pools: BTreeSet<PoolId> = visible
             .clone()
             .flat_map(|(_, group)| group.pools.values().copied())

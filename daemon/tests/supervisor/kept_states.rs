@@ -154,7 +154,7 @@ fn a_state_with_an_option_that_nobody_knows_starts_no_new_worker() {
         httpd.log()
     );
     assert_eq!(body(httpd.get("site", &script, "/")), pid);
-    assert_eq!(httpd.command("restart", "site"), 0);
+    assert_eq!(httpd.command("restart", "site"), 9);
     assert_eq!(httpd.command("restart", "other"), 0);
     httpd.wait("another worker", |httpd| {
         body(httpd.get("other", &script, "/")) != others

@@ -270,5 +270,11 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
         ("dump", Command::Dump { group: group() }),
         ("reload", Command::Reload),
         ("reexec", Command::Reexec),
+        (
+            "progress",
+            Command::Progress {
+                group: Some(group()),
+            },
+        ),
     ]
 }

@@ -184,7 +184,7 @@ fn a_full_httpd_refuses_nobody_whose_group_answers() {
         for load in &loads {
             load.wait_for_more(60);
         }
-        assert_eq!(httpd.wsgid(&["restart", "one"]), "");
+        assert_eq!(httpd.wsgid(&["restart", "one", "--no-wait"]), "");
         for load in &loads {
             load.wait_for_more(60);
         }

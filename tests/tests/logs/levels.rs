@@ -75,7 +75,7 @@ fn normal_operation_is_one_line_for_what_an_administrator_does() {
             eventually("its end", SOON, || workers("rare").is_empty().then_some(()));
         }
         assert_said(&httpd, &start);
-        assert_eq!(httpd.wsgid(&["restart", "busy"]), "");
+        assert_eq!(httpd.wsgid(&["restart", "busy", "--no-wait"]), "");
         let restarted = [&start[..], &["commands", "(generation 2"]].concat();
         assert_said(&httpd, &restarted);
         let root = httpd.root().to_owned();

@@ -58,7 +58,7 @@ const DISTURBANCES: &[Disturbance] = &[
         Chaos::broken_group,
     ),
     ("the group is restarted by command", |chaos, httpd, _| {
-        chaos.command(httpd, &["restart", "site"])
+        chaos.command(httpd, &["restart", "site", "--no-wait"])
     }),
     ("the program is executed again", |chaos, httpd, _| {
         chaos.command(httpd, &["reexec"])

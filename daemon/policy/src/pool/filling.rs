@@ -94,7 +94,7 @@ impl WorkerPool {
         }
     }
 
-    fn wanted(&self, generation: &PoolGeneration) -> u32 {
+    pub(super) fn wanted(&self, generation: &PoolGeneration) -> u32 {
         if self.target == 0 && self.live_of(self.current.number) == 0 {
             return 0;
         }

@@ -303,6 +303,13 @@ impl WorkerPool {
         self.next.as_ref().map(|next| next.number)
     }
 
+    /// The generation that is to serve, if workers are wanted now.
+    pub fn awaited(&self) -> Option<u64> {
+        let to_come = self.next.as_ref().unwrap_or(&self.current);
+        let is_on = matches!(self.mode, Mode::Running | Mode::Failed { .. });
+        (is_on && self.wanted(to_come) > 0).then_some(to_come.number)
+    }
+
     /// Whether a generation is being started because files changed, beside one that
     /// serves.
     pub fn reloads(&self) -> bool {
