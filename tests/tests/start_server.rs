@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use wsgid_tests::httpd::free_port;
@@ -60,6 +61,59 @@ fn an_application_is_served_and_ends_with_its_server() {
             );
         });
     }
+}
+
+/// The person at the terminal is told, and need not say it.
+#[test]
+fn its_supervisor_is_found_and_named() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let mut server = Express::new().path(&site.file("hello.py")).start();
+        assert_eq!(server.get("/").text(), "Hello World!");
+        let output = server.output();
+        let line = output
+            .lines()
+            .find_map(|line| line.strip_prefix("Commands      : wsgid "))
+            .unwrap_or_else(|| panic!("{output}"));
+        let status = |words: &[&str]| {
+            let mut command = Command::new(artifacts::wsgid());
+            let out = command.args(words).output().expect("wsgid can be run");
+            String::from_utf8_lossy(&out.stdout).into_owned()
+        };
+        let words: Vec<&str> = line.split(' ').collect();
+        let named = status(&words);
+        let pid = named
+            .split_once("(pid ")
+            .and_then(|(_, rest)| rest.split_once(')'));
+        let (pid, _) = pid.unwrap_or_else(|| panic!("{named}"));
+        // Others of this machine may be found too.
+        let found = status(&["status"]);
+        assert!(found.contains(&format!("(pid {pid})")), "{pid}: {found}");
+        server.stop();
+    });
+}
+
+/// `timeout` signals its child, and then the group that both are in.
+#[test]
+fn the_same_wish_to_end_twice_at_once_kills_nobody() {
+    case(Limit::default(), || {
+        let site = Site::new();
+        let script = site.write(
+            "ends.py",
+            "import atexit, sys, time\n@atexit.register\ndef end():\n    time.sleep(1)\n    \
+             print('it has ended as it likes', file=sys.stderr, flush=True)\n\
+             def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'here']\n",
+        );
+        let mut server = Express::new().path(&script).start();
+        assert_eq!(server.get("/").text(), "here");
+        server.pid().signal(Signal::SIGTERM);
+        // Two that are pending are one to the kernel.
+        wsgid_tests::wait::let_run(Duration::from_millis(100));
+        let (output, status) = server.end(Signal::SIGTERM);
+        assert!(status.success(), "{status}: {output}");
+        let log = server.error_log();
+        assert!(log.contains("it has ended as it likes"), "{log}");
+    });
 }
 
 #[test]

@@ -61,6 +61,16 @@ pub(crate) fn text(plan: &ServerPlan) -> String {
     lines.0
 }
 
+/// Where its supervisor answers, which is known once httpd is started.
+pub(crate) fn socket(path: &Path) -> String {
+    let mut lines = SummaryLines::default();
+    lines.add(
+        "Commands",
+        format!("wsgid status --socket {}", path.display()),
+    );
+    lines.0.trim_end().to_owned()
+}
+
 /// Where a browser finds the server.
 fn urls(plan: &ServerPlan) -> Vec<String> {
     let network = &plan.options.network;

@@ -22,7 +22,7 @@ use nix::unistd::Pid;
 
 use super::plan::ServerPlan;
 use super::terminal::{self, TerminalStream};
-use super::{logs, progress};
+use super::{banner, logs, progress};
 use crate::process::procfs;
 
 /// Why httpd could not be run.
@@ -39,6 +39,10 @@ pub(crate) enum ForegroundError {
 /// What the end of everything may take beyond the shutdown-timeout: the
 /// supervisor's own second and httpd's three for its children, rounded up.
 const STOP_SLACK: Duration = Duration::from_secs(8);
+
+/// A second wish to end within this time is the first one once more: `timeout` and
+/// `docker` signal a process and its whole group.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// How long descendants that outlived httpd may take.
 const DESCENDANTS_TIMEOUT: Duration = Duration::from_secs(3);
@@ -60,6 +64,10 @@ pub(crate) fn run(plan: &ServerPlan) -> Result<u8, ForegroundError> {
     let mut directory = plan.socket_prefix().into_os_string();
     directory.push(format!(".{httpd}"));
     let directory = PathBuf::from(directory);
+    if plan.has_application() {
+        let socket = directory.join(crate::channel::operator::NAME);
+        terminal::say(&banner::socket(&socket));
+    }
     watch_start(plan, &directory, log.as_deref(), &ending);
     let running = RunningHttpd {
         httpd,
@@ -207,12 +215,13 @@ impl RunningHttpd {
     fn forward(&mut self, signal: Signal) {
         let to_httpd = match signal {
             Signal::SIGCHLD => return,
-            // A second Ctrl-C means now.
-            Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT if self.stopping.is_some() => {
-                return self.kill();
-            }
             Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT => {
-                self.stop_begins();
+                match self.stopping {
+                    None => self.stop_begins(),
+                    Some(since) if since.elapsed() < SAME_WISH => {}
+                    // A second Ctrl-C means now.
+                    Some(_) => return self.kill(),
+                }
                 Signal::SIGTERM
             }
             // A terminal sends it when its size changes; elsewhere it is
