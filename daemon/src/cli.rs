@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use wsgid_protocol::control::Command;
 
-use crate::command::{check, check_config, client, documents};
+use crate::command::{check, check_config, client, documents, logs};
 use crate::process::exec;
 use crate::supervisor::start;
 use crate::{express, sys};
@@ -45,6 +45,8 @@ enum CliCommand {
     Start(client::GroupCommand),
     /// Print the Python stacks of all threads of a process group
     Dump(client::OneGroup),
+    /// Print what a process group has said, as its log has it
+    Logs(logs::Logs),
     /// Read the site files again (standalone mode)
     Reload(client::Reload),
     /// Check wsgid.toml and its sites: try each group as its user, and explain
@@ -94,7 +96,8 @@ pub(crate) fn run() -> ExitCode {
         CliCommand::Stop(args) => client::stop(&args),
         CliCommand::Start(args) => client::start(&args, |group| Command::Start { group }),
         CliCommand::Dump(args) => client::dump(&args),
-        CliCommand::Reload(socket) => client::reload(&socket),
+        CliCommand::Logs(args) => logs::run(&args),
+        CliCommand::Reload(args) => client::reload(&args),
         CliCommand::Check(args) => check::run(&args),
         CliCommand::CheckConfig(args) => check_config::run(&args),
         CliCommand::Reexec(socket) => client::reexec(&socket),

@@ -210,6 +210,7 @@ options! {
     "env" => env: Vec<(String, String)> = Vec::new(), Ours RESTARTS, "NAME=VALUE", Each(VARIABLE), "environment variable; may be repeated";
     "env-file" => env_file: Option<PathBuf> = None, Ours RESTARTS, "absolute file", Maybe(ABSOLUTE), "file of NAME=VALUE lines for the environment";
     "log-file" => log: LogTarget = LogTarget::Supervisor, Ours IN_PLACE, "absolute file", LogFile, "where what the processes print goes, opened with the user's rights; otherwise the ErrorLog";
+    "request-log" => request_log: bool = false, Ours RESTARTS, "On or Off", ON_OFF, "what requests write goes where the processes print too, beside the ErrorLog of their virtual host; On in a site file with a log";
     "display-name" => display_name: Option<String> = None, ModWsgi RESTARTS, "text or %{GROUP}", Maybe(NAME), "what ps shows; `(wsgid: GROUP)` if nothing is said";
     "log-rate" => log_rate: u64 = byte_rate::DEFAULT_PER_SECOND, Ours IN_PLACE, "bytes", Bytes { min: 0 }, "bytes a second that may be logged, 16 times as many at once; 0 is no limit";
     "python-home" => python_home: Option<PathBuf> = None, ModWsgi RESTARTS, "absolute directory", Maybe(PYTHON_HOME), "virtual environment or installation to run";

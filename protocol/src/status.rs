@@ -122,6 +122,8 @@ pub struct GroupStatus {
     pub log_dropped_lines: u64,
     /// Their bytes.
     pub log_dropped_bytes: u64,
+    /// The log of its own: a file, or `syslog:TAG`.
+    pub log: Option<String>,
     /// One for each application group in use.
     pub pools: Vec<PoolStatus>,
 }

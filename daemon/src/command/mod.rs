@@ -6,6 +6,7 @@ pub(crate) mod check_config;
 pub(crate) mod client;
 pub(crate) mod documents;
 mod find_socket;
+pub(crate) mod logs;
 mod outcome;
 pub(crate) mod print;
 mod print_status;

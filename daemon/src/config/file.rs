@@ -278,6 +278,25 @@ mod tests {
     }
 
     #[test]
+    fn a_site_with_a_log_has_there_what_its_requests_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let (main, sites) = without_sites(dir.path());
+        for (more, expected) in [
+            ("", false),
+            ("log = '/srv/log'", true),
+            ("log-file = '/srv/log'", true),
+            ("log = 'syslog'", true),
+            ("log = '/srv/log'\nrequest-log = false", false),
+        ] {
+            let text = format!("[group.a]\nthreads = 0\n{more}\n");
+            std::fs::write(sites.join("a.toml"), text).unwrap();
+            let loaded = load(&main, &InForce::new()).unwrap();
+            assert_eq!(loaded.problems, [""; 0]);
+            assert_eq!(loaded.groups[0].request_log, expected, "{more}");
+        }
+    }
+
+    #[test]
     fn a_group_without_a_user_is_refused_and_stays_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         let (main, sites) = without_sites(dir.path());

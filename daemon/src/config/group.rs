@@ -30,6 +30,11 @@ pub(super) fn from_table(name: &str, origin: &str, table: &Table) -> Result<Grou
             }
         }
     }
+    let has_log = table.contains_key("log") || table.contains_key("log-file");
+    if has_log && !table.contains_key("request-log") {
+        // The ErrorLog, where it would be alone, is root's.
+        config.request_log = true;
+    }
     Ok(config)
 }
 

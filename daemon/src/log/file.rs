@@ -1,6 +1,6 @@
 //! Opens the log file of a group with the rights of the group's user, so that
 //! a tenant who plants a link in a directory of its own reaches nothing that
-//! it could not write anyway.
+//! it could not write anyway. The same for those who read it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,13 +14,21 @@ use crate::sys::set_thread_groups;
 
 /// Opens `path` for appending as `who`; as ourselves if that is not known.
 pub(crate) fn open_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {
-    let mut options = OpenOptions::new();
+    open(
+        OpenOptions::new().append(true).create(true).mode(0o640),
+        path,
+        who,
+    )
+}
+
+/// Opens `path` for reading as `who`; as ourselves if that is not known.
+pub(crate) fn read_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {
+    open(OpenOptions::new().read(true), path, who)
+}
+
+fn open(options: &mut OpenOptions, path: &Path, who: Option<&Identity>) -> io::Result<File> {
     // Neither a link nor a FIFO without a reader may hold root up.
-    options
-        .append(true)
-        .create(true)
-        .mode(0o640)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
     let file = match who.filter(|who| who.change) {
         None => options.open(path),
         Some(who) => as_user(who, || options.open(path)),

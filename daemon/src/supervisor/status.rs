@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::{Member, Mode, Phase};
+use wsgid_protocol::config::LogTarget;
 use wsgid_protocol::status::{
     CauseStatus, EndCount, FailedScript, GivenUpStatus, GroupStatus, PoolStatus, Status,
     SupervisorStatus, WorkerPhase, WorkerStatus,
@@ -110,6 +111,7 @@ impl Supervisor {
             gives_way: self.resources.fairness.gives_way(name),
             log_dropped_lines: left_out.lines,
             log_dropped_bytes: left_out.bytes,
+            log: own_log(&config.log),
             pools: pools
                 .filter_map(|pool| Some(self.pool_status(self.pools.get(pool)?, telling)))
                 .collect(),
@@ -190,6 +192,15 @@ impl Supervisor {
             connections: worker.connections.len() as u64,
             failed_scripts: telling.of(&record.failed),
         })
+    }
+}
+
+/// The log of a group that has one for itself.
+fn own_log(log: &LogTarget) -> Option<String> {
+    match log {
+        LogTarget::File(path) => Some(path.to_string_lossy().into_owned()),
+        LogTarget::Syslog { tag, .. } => Some(format!("syslog:{tag}")),
+        LogTarget::Supervisor | LogTarget::Descriptor(_) => None,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Where text goes: to the virtual host's error log while a request is served
-//! (LOG frames of that request), to the process's standard error otherwise.
+//! (LOG frames of that request), to the process's standard error otherwise, or to both.
 //! Called by `stream`, `LogHandler`, and wherever an exception is reported.
 
 use std::cell::RefCell;
@@ -21,6 +21,14 @@ thread_local! {
 /// Set in a process that the application forked: requests are not its business. One that
 /// was forked to be a worker takes it back.
 static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether what belongs to a request goes to the process's standard error too
+/// (`request-log=On`).
+static COPIED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn copy_requests(on: bool) {
+    COPIED.store(on, Ordering::Relaxed);
+}
 
 /// The calling thread serves this request from now on, or none.
 pub(crate) fn set_current(exchange: Option<Arc<Exchange>>) {
@@ -53,15 +61,16 @@ pub(crate) fn lines(py: Python<'_>, level: u16, text: &str) {
 }
 
 pub(crate) fn exchange_lines(py: Python<'_>, exchange: &Exchange, level: u16, text: &str) {
-    let not_taken: Vec<&str> = {
+    let is_copied = COPIED.load(Ordering::Relaxed);
+    let others: Vec<&str> = {
         let mut output = lock::attached(py, &exchange.output);
         let lines = text.lines().filter(|line| !line.is_empty());
         lines
-            .filter(|line| !output.log(level, line.as_bytes()))
+            .filter(|line| !output.log(level, line.as_bytes()) || is_copied)
             .collect()
     };
-    if !not_taken.is_empty() {
-        py.detach(|| process(&not_taken.join("\n")));
+    if !others.is_empty() {
+        py.detach(|| process(&others.join("\n")));
     }
 }
 

@@ -21,7 +21,6 @@ use crate::connection::Connection;
 use crate::control::Control;
 use crate::environ::Variables;
 use crate::exchange::Exchange;
-use crate::lock;
 use crate::memory::{Memory, requests_max};
 use crate::metrics::RequestMetrics;
 use crate::scheduler::{Finished, Scheduler};
@@ -29,6 +28,7 @@ use crate::script::Renewal;
 use crate::scripts::Scripts;
 use crate::stats::Stats;
 use crate::stream::TextStream;
+use crate::{lock, log};
 
 /// Scripts ask for a successor this often at most.
 const ASKED_INTERVAL: Duration = Duration::from_secs(1);
@@ -93,6 +93,7 @@ impl Worker {
         scripts: Scripts,
     ) -> io::Result<Arc<Self>> {
         let threads = spec.group.threads as usize;
+        log::copy_requests(spec.group.request_log);
         Ok(Arc::new(Self {
             scheduler: Scheduler::new(threads)?,
             control,

@@ -46,6 +46,10 @@ pub const SEEN: &[(&str, &[&str])] = &[
         &["log-file"],
     ),
     (
+        "logs::root_an_owner_reads_all_that_its_site_said",
+        &["request-log"],
+    ),
+    (
         "logs::a_flood_is_cut_said_once_a_second_and_counted",
         &["log-rate"],
     ),

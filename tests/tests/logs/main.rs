@@ -3,6 +3,7 @@
 
 mod bounds;
 mod levels;
+mod owners;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
