@@ -5,7 +5,7 @@ use std::fmt;
 
 use wsgid_protocol::answers::AwaitedPool;
 use wsgid_protocol::readable::escaped;
-use wsgid_protocol::status::{FailedScript, GroupStatus, PoolMode, PoolStatus, Status};
+use wsgid_protocol::status::{FailedScript, GroupState, GroupStatus, PoolStatus, Status};
 
 /// A pool in which nobody serves is not waited for any longer when so many of its
 /// workers have ended meanwhile. It is tried again all the same.
@@ -130,13 +130,13 @@ impl Awaited {
 /// What the whole pool comes to, whatever its generations.
 fn of_state(pool: &PoolStatus, ends: u64) -> Option<Outcome> {
     match pool.state {
-        PoolMode::Stopped => return Some(Outcome::Stopped),
-        PoolMode::Leaving => return Some(Outcome::Gone),
-        PoolMode::Failed => {
+        GroupState::Stopped | GroupState::Stopping => return Some(Outcome::Stopped),
+        GroupState::Leaving => return Some(Outcome::Gone),
+        GroupState::Failed | GroupState::CannotStart => {
             let cause = pool.cause.clone().or_else(|| pool.last_problem.clone());
             return Some(Outcome::DoesNotStart(cause.unwrap_or_default()));
         }
-        PoolMode::Running | PoolMode::Unknown => {}
+        _ => {}
     }
     if ends < ENDS_MAX || pool.ready().next().is_some() {
         return None;
@@ -236,7 +236,7 @@ mod tests {
 
     fn pool(generation: u64, next: Option<u64>, workers: &[(u64, WorkerPhase)]) -> PoolStatus {
         PoolStatus {
-            state: PoolMode::Running,
+            state: GroupState::Running,
             generation,
             next_generation: next,
             workers: workers
@@ -344,6 +344,7 @@ mod tests {
             causes: vec![CauseStatus {
                 at: 0,
                 text: "exit code 3".into(),
+                ..CauseStatus::default()
             }],
             ..pool(3, None, &[(3, state)])
         };
@@ -359,7 +360,7 @@ mod tests {
             Verdict::Came(Outcome::Serves(3))
         );
         let failed = PoolStatus {
-            state: PoolMode::Failed,
+            state: GroupState::Failed,
             cause: Some("no python".into()),
             ..pool(3, None, &[])
         };
@@ -368,7 +369,7 @@ mod tests {
             Verdict::Came(Outcome::DoesNotStart("no python".into()))
         );
         let stopped = PoolStatus {
-            state: PoolMode::Stopped,
+            state: GroupState::Stopped,
             ..pool(3, None, &[])
         };
         assert_eq!(judge(stopped), Verdict::Came(Outcome::Stopped));
