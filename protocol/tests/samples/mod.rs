@@ -47,14 +47,17 @@ fn coded<T: serde::Serialize>(head: FrameHead, value: &T) -> Vec<u8> {
     out
 }
 
-/// Every kind of frame, in the order of the table in PROTOCOL.md §3.
-pub(crate) fn frames() -> Vec<Sample> {
-    let head = |kind| FrameHead::new(kind, ID, 0);
-    let interim = ResponseHead {
+fn interim() -> ResponseHead<'static> {
+    ResponseHead {
         status: 103,
         reason: b(b"Early Hints"),
         headers: vec![(b(b"Link"), b(b"</a.css>"))],
-    };
+    }
+}
+
+/// Every kind of frame, in the order of the table in PROTOCOL.md §3.
+pub(crate) fn frames() -> Vec<Sample> {
+    let head = |kind| FrameHead::new(kind, ID, 0);
     let fail = head(Kind::Fail)
         .with_code(Failure::WorkerSignalled.code())
         .with_flags(FLAG_CLOSE);
@@ -90,7 +93,7 @@ pub(crate) fn frames() -> Vec<Sample> {
             "frame-want",
             frame(head(Kind::Want), &65_536_u64.to_le_bytes()),
         ),
-        Sample::new("frame-interim", coded(head(Kind::Interim), &interim)),
+        Sample::new("frame-interim", coded(head(Kind::Interim), &interim())),
         Sample::new("frame-response", coded(head(Kind::Response), &response())),
         Sample::new(
             "frame-data",
