@@ -6,7 +6,8 @@
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Serialize};
 
-use crate::status::{Status, words};
+use crate::status::Status;
+use crate::words::words;
 
 /// What `wsgid reload` came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

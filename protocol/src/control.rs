@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{GroupConfig, LogTarget};
 use crate::front::{self, Front, Fronted};
+pub use crate::identity::Identity;
+use crate::in_flight::WorkerRequests;
 use crate::payload::{self, PayloadError};
 use crate::request::VERSIONS;
 use crate::runs::Runs;
@@ -165,41 +167,6 @@ pub enum ToParent {
     },
 }
 
-/// Who a worker becomes. Resolved by the supervisor before it starts one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Identity {
-    /// User id.
-    pub uid: u32,
-    /// Primary group id.
-    pub gid: u32,
-    /// Supplementary group ids, without the primary one.
-    pub groups: Vec<u32>,
-    /// User name, for `USER` and `LOGNAME`.
-    pub user: String,
-    /// Home directory, for `HOME`.
-    pub home: PathBuf,
-    /// Login shell, for `SHELL`; empty if there is none.
-    pub shell: PathBuf,
-    /// Whether the supervisor is root, so that the launcher must change to it.
-    pub change: bool,
-}
-
-/// An identity that nobody named is that of no user: no process can become it.
-impl Default for Identity {
-    fn default() -> Self {
-        Self {
-            uid: u32::MAX,
-            gid: u32::MAX,
-            groups: Vec::new(),
-            user: String::new(),
-            home: PathBuf::new(),
-            shell: PathBuf::new(),
-            change: true,
-        }
-    }
-}
-
 /// The first message on a worker's control socket: read by the launcher
 /// (`wsgid worker-exec`) and, once it has become Python, by the bootstrap.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -288,6 +255,12 @@ pub enum ToWorker {
     GiveBack {
         /// The time.
         within_ms: u64,
+    },
+    /// Answer `Requests`: at once without stacks, with them as soon as the interpreter
+    /// can be had.
+    Requests {
+        /// Whether the Python stack of each request is wanted.
+        stacks: bool,
     },
 }
 
@@ -429,6 +402,8 @@ pub enum FromWorker {
         /// Why, in words.
         why: String,
     },
+    /// Answer to `Requests`.
+    Requests(WorkerRequests),
 }
 
 /// What a worker knows of itself.
@@ -499,5 +474,12 @@ pub enum Command {
     Progress {
         /// The group.
         group: Option<String>,
+    },
+    /// The status of one group, or of all that the peer may see.
+    Requests {
+        /// The group.
+        group: Option<String>,
+        /// Whether the Python stacks of requests are wanted.
+        stacks: bool,
     },
 }

@@ -19,6 +19,8 @@ pub mod frame;
 pub mod front;
 mod group_syntax;
 pub mod head;
+mod identity;
+pub mod in_flight;
 pub mod limits;
 pub mod names;
 pub mod option;
@@ -40,6 +42,7 @@ pub mod token;
 pub mod trust;
 mod values;
 pub mod variant_names;
+mod words;
 
 pub use config::GroupConfig;
 pub use failure::Failure;

@@ -229,6 +229,7 @@ options! {
     "socket-timeout" => socket_timeout: Timeout = OFF, ModWsgi IN_PLACE, "seconds", SECONDS, "time without a byte from the worker; 0 is httpd's Timeout";
     "response-socket-timeout" => response_socket_timeout: Timeout = OFF, ModWsgi IN_PLACE, "seconds", SECONDS, "time without a byte to the client";
     "request-timeout" => request_timeout: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "time a request may run, times 1 + ln(threads)";
+    "slow-request" => slow_request: Timeout = OFF, Ours RESTARTS, "seconds", SECONDS, "time after which a request that still runs is logged with its Python stack; 0 is none";
     "interrupt-timeout" => interrupt_timeout: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "time an interrupted request has to end";
     "deadlock-timeout" => deadlock_timeout: Timeout = Duration::from_secs(300), ModWsgi RESTARTS, "seconds", SECONDS, "time the interpreter may be locked";
     "inactivity-timeout" => inactivity_timeout: Timeout = OFF, ModWsgi RESTARTS, "seconds", SECONDS, "time without requests after which a worker that had some is replaced";

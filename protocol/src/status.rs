@@ -9,39 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// An enum of words; a reader of an older release takes `Unknown` for a new one.
-macro_rules! words {
-    (
-        $(#[$about:meta])*
-        $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }
-    ) => {
-        $(#[$about])*
-        #[derive(
-            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize,
-        )]
-        pub enum $name {
-            $($(#[$doc])* #[serde(rename = $word)] $variant,)+
-            /// A newer release has a word for it.
-            #[default]
-            #[serde(other, rename = "unknown")]
-            Unknown,
-        }
-
-        impl $name {
-            /// All that this release knows, in the order in which they are declared.
-            pub const ALL: &[Self] = &[$(Self::$variant,)+];
-
-            /// The word that the JSON has.
-            pub const fn word(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                    Self::Unknown => "unknown",
-                }
-            }
-        }
-    };
-}
-pub(crate) use words;
+use crate::in_flight::RequestInFlight;
+use crate::words::words;
 
 /// How everything is. An answer to somebody who may see some groups only holds
 /// those.
@@ -126,12 +95,26 @@ pub struct GroupStatus {
     pub log: Option<String>,
     /// One for each application group in use.
     pub pools: Vec<PoolStatus>,
+    /// Requests that wait until an application group that they name has room.
+    pub waiting_for_room: u64,
+    /// Requests that wait in httpd until it may spend a thread on them; some seconds
+    /// old.
+    pub waiting_in_httpd: u64,
 }
 
 impl GroupStatus {
     /// The workers of all its pools.
     pub fn workers(&self) -> impl Iterator<Item = &WorkerStatus> {
         self.pools.iter().flat_map(|pool| &pool.workers)
+    }
+
+    /// Requests that wait, wherever they do. A worker may claim any number.
+    pub fn waiting(&self) -> u64 {
+        let pools = self.pools.iter().map(|pool| pool.waiting);
+        let workers = self.workers().map(|worker| worker.queued);
+        let elsewhere = [self.waiting_for_room, self.waiting_in_httpd];
+        let all = pools.chain(workers).chain(elsewhere);
+        all.fold(0, u64::saturating_add)
     }
 }
 
@@ -406,6 +389,10 @@ pub struct WorkerStatus {
     pub connections: u64,
     /// Scripts that failed to load in it.
     pub failed_scripts: Vec<FailedScript>,
+    /// Requests that wait in it for a thread.
+    pub queued: u64,
+    /// Those that run, the oldest first; some are left out where there are very many.
+    pub running: Vec<RequestInFlight>,
 }
 
 impl WorkerStatus {

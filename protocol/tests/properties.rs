@@ -20,6 +20,7 @@ use wsgid_protocol::control::{
     Command, FromParent, FromWorker, RecycleReason, RunningRequest, ToParent, ToWorker,
     WorkerReport,
 };
+use wsgid_protocol::in_flight::{Activity, RequestInFlight, WorkerRequests};
 use wsgid_protocol::payload::{decode, decode_message, encode};
 use wsgid_protocol::request::{BodyKind, Call, Hello, RequestHead, RequestOptions};
 use wsgid_protocol::response::{Answer, EndReport, FilePart, HeadWriter, ResponseHead};
@@ -135,6 +136,29 @@ fn report() -> impl Strategy<Value = WorkerReport> {
     )
 }
 
+fn requests() -> impl Strategy<Value = WorkerRequests> {
+    let texts = (".{0,40}", ".{0,9}", ".{0,60}", of(".{0,90}"));
+    let running =
+        (any::<(u32, u64)>(), texts).prop_map(|((thread, for_us), (id, method, path, stack))| {
+            RequestInFlight {
+                thread,
+                id,
+                method,
+                path,
+                for_us,
+                activity: Activity::Writing,
+                stack,
+            }
+        });
+    (any::<(bool, u32)>(), vec(running, 0..5)).prop_map(|((stacks, queued), running)| {
+        WorkerRequests {
+            stacks,
+            queued,
+            running,
+        }
+    })
+}
+
 fn stamped() -> impl Strategy<Value = StampedFile> {
     let stamp = any::<(u64, u64, u64, (i64, i64))>();
     let stamp = stamp.prop_map(|(device, inode, size, modified)| FileStamp {
@@ -173,6 +197,7 @@ fn from_worker() -> impl Strategy<Value = FromWorker> {
             on
         }),
         ".{0,200}".prop_map(|why| FromWorker::Looks { why }),
+        requests().prop_map(FromWorker::Requests),
     ]
 }
 

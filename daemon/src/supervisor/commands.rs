@@ -15,8 +15,9 @@ use wsgid_protocol::answers::{
 use wsgid_protocol::control::{Command, ToWorker};
 use wsgid_protocol::limits::REPORTS_TIMEOUT;
 
+use super::Supervisor;
+use super::operators::{PendingStatus, StatusQuestion};
 use super::workers::{WorkerEntry, cut};
-use super::{Supervisor, operators::PendingStatus};
 use crate::channel::operator::{OperatorCommand, may_everything};
 use wsgid_policy::pool::Event;
 
@@ -31,7 +32,13 @@ impl Supervisor {
         let uid = asked.uid;
         let answer = asked.answer;
         let result = match asked.command {
-            Command::Status => return self.begin_status(uid, answer),
+            Command::Status => return self.begin_status(uid, None, false, answer),
+            Command::Requests { group, stacks } => {
+                match group.iter().try_for_each(|name| self.permitted(uid, name)) {
+                    Ok(()) => return self.begin_status(uid, group, stacks, answer),
+                    Err(error) => Err(error),
+                }
+            }
             Command::Dump { group } => match self.permitted(uid, &group) {
                 Ok(()) => return self.dump(&group, answer),
                 Err(error) => Err(error),
@@ -108,7 +115,13 @@ impl Supervisor {
         if let Some(name) = only {
             self.permitted(uid, name)?;
         }
-        Ok(Done::Status(self.status(uid, only, &BTreeSet::new())))
+        let question = StatusQuestion {
+            uid,
+            group: only.map(str::to_owned),
+            stacks: false,
+            asked: Instant::now(),
+        };
+        Ok(Done::Status(self.status(&question, &BTreeSet::new())))
     }
 
     fn dump(&mut self, name: &str, answer: oneshot::Sender<CommandResult>) {
@@ -158,34 +171,55 @@ impl Supervisor {
     }
 
     /// Asks the workers what they do just now, and answers when all have said
-    /// it, or after a short while.
-    fn begin_status(&mut self, uid: u32, answer: oneshot::Sender<CommandResult>) {
+    /// it, or after a short while: longer where their interpreters are needed for it.
+    fn begin_status(
+        &mut self,
+        uid: u32,
+        group: Option<String>,
+        stacks: bool,
+        answer: oneshot::Sender<CommandResult>,
+    ) {
         let now = Instant::now();
-        let asked = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| self.may_see(uid, worker) && worker.handle.send(ToWorker::Query));
+        let question = StatusQuestion {
+            uid,
+            group,
+            stacks,
+            asked: now,
+        };
+        let asked = self.workers.iter().filter(|(_, worker)| {
+            // What comes first is answered first: who has reported has told of its requests.
+            self.may_see(&question, worker)
+                && worker.handle.send(ToWorker::Requests { stacks: false })
+                && worker.handle.send(ToWorker::Query)
+                && (!stacks || worker.handle.send(ToWorker::Requests { stacks }))
+        });
         let waits_for = asked.map(|(id, _)| *id).collect();
         self.operators.wait(PendingStatus {
-            uid,
+            question,
             waits_for,
-            until: now + REPORTS_TIMEOUT,
+            until: now
+                + if stacks {
+                    DUMP_TIMEOUT
+                } else {
+                    REPORTS_TIMEOUT
+                },
             answer,
         });
         self.finish_statuses(now);
     }
 
-    fn may_see(&self, uid: u32, worker: &WorkerEntry) -> bool {
+    fn may_see(&self, question: &StatusQuestion, worker: &WorkerEntry) -> bool {
         let group = self
             .pools
             .group_of(worker.record.pool)
+            .filter(|name| question.is_about(name))
             .and_then(|name| self.groups.get(name));
-        worker.record.python.is_some() && group.is_some_and(|group| group.obeys(uid))
+        worker.record.python.is_some() && group.is_some_and(|group| group.obeys(question.uid))
     }
 
     pub(super) fn finish_statuses(&mut self, now: Instant) {
         let done = self.operators.take_done(now);
-        for status in &done {
+        for status in done.iter().filter(|status| !status.question.stacks) {
             for id in &status.waits_for {
                 if let Some(worker) = self.workers.get_mut(id) {
                     worker.silent.get_or_insert(now);
@@ -196,8 +230,12 @@ impl Supervisor {
             self.note_conditions();
         }
         for status in done {
-            let told = self.status(status.uid, None, &status.waits_for);
+            let told = self.status(&status.question, &status.waits_for);
             let _ = status.answer.send(Ok(Done::Status(told)));
+            if status.question.stacks && !self.operators.want_stacks() {
+                let workers = self.workers.values_mut();
+                workers.for_each(|worker| worker.requests.forget_stacks());
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ impl Supervisor {
         };
         let record = &worker.record;
         self.spawns.done(id);
-        self.operators.reported(id);
+        self.operators.ended(id);
         let out_of_memory = self.killed_for_memory(record, status);
         let failure = self.failure_of(id, record, status, out_of_memory);
         let text = self.exit_cause(record, status, out_of_memory);

@@ -16,6 +16,8 @@ use wsgid_protocol::readable::escaped;
 
 /// Lines about scripts of one worker that failed to load.
 const FAILED_LINES_MAX: usize = 300;
+/// Bytes of the stacks of one worker's requests.
+const STACKS_MAX: usize = 60_000;
 /// Buckets of a histogram: a duration has so many powers of two.
 const BUCKETS_MAX: usize = 64;
 
@@ -71,13 +73,20 @@ impl Supervisor {
             FromWorker::Report(mut report) => {
                 report.histogram.truncate(BUCKETS_MAX);
                 worker.note_report(report, now);
-                self.operators.reported(id);
+                self.operators.reported(id, false);
                 self.pool_event(pool, Event::Tick);
             }
             FromWorker::Dumped { text } => {
                 for waiting in worker.dumps.drain(..) {
                     let _ = waiting.try_send((pid, text.clone()));
                 }
+            }
+            FromWorker::Requests(mut requests) => {
+                requests.bound(STACKS_MAX);
+                if requests.stacks {
+                    self.operators.reported(id, true);
+                }
+                worker.requests.note(requests, now);
             }
             FromWorker::Heartbeat => worker.record.heartbeat = Some(now),
             FromWorker::Loaded { script } => {

@@ -20,6 +20,7 @@ mod endings;
 mod groups;
 mod health;
 mod hold_limits;
+mod in_flight;
 mod inputs;
 mod launch;
 mod lifetime;

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::time::Instant;
 
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::pool::{Member, Mode, Phase};
@@ -13,6 +14,8 @@ use wsgid_protocol::status::{
     SupervisorStatus, WorkerPhase, WorkerStatus,
 };
 
+use super::in_flight::RequestRoom;
+use super::operators::StatusQuestion;
 use super::pools::{Cause, GivenUp, PoolEntry};
 use super::since::seconds;
 use super::{Supervisor, groups::ProcessGroup};
@@ -23,26 +26,27 @@ use crate::channel::operator::may_everything;
 const TRACEBACKS_MAX: usize = 2 << 20;
 
 impl Supervisor {
-    /// Of one group only, or of all. `silent`: those that did not answer; what is said of
-    /// them is older.
-    pub(super) fn status(
-        &self,
-        uid: u32,
-        only: Option<&str>,
-        silent: &BTreeSet<WorkerId>,
-    ) -> Status {
-        let asked = |name: &str| only.is_none_or(|only| only == name);
-        let visible = self
-            .groups
-            .iter()
-            .filter(|(name, group)| asked(name) && group.obeys(uid));
+    /// `silent`: those that did not answer; what is said of them is older.
+    pub(super) fn status(&self, question: &StatusQuestion, silent: &BTreeSet<WorkerId>) -> Status {
+        let uid = question.uid;
+        let groups = self.groups.iter();
+        let visible = groups.filter(|(name, group)| question.is_about(name) && group.obeys(uid));
         let pools: BTreeSet<PoolId> = visible
             .clone()
             .flat_map(|(_, group)| group.pools.values().copied())
             .collect();
+        let told = self
+            .workers
+            .values()
+            .filter(|worker| pools.contains(&worker.record.pool))
+            .filter_map(|worker| worker.requests.known(question.asked, question.stacks));
+        let room = RequestRoom::new(told.map(|told| told.requests.running.len()).collect());
         let telling = Telling {
             silent,
-            tracebacks: self.len_of_tracebacks(&pools) <= TRACEBACKS_MAX,
+            // Stacks take their room.
+            tracebacks: !question.stacks && self.len_of_tracebacks(&pools) <= TRACEBACKS_MAX,
+            question,
+            room,
         };
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -115,6 +119,8 @@ impl Supervisor {
             pools: pools
                 .filter_map(|pool| Some(self.pool_status(self.pools.get(pool)?, telling)))
                 .collect(),
+            waiting_for_room: self.arrivals.len_without_room(name) as u64,
+            waiting_in_httpd: 0,
         }
     }
 
@@ -174,6 +180,8 @@ impl Supervisor {
                 WorkerPhase::Stopping
             }
         };
+        let question = telling.question;
+        let told = worker.requests.known(question.asked, question.stacks);
         Some(WorkerStatus {
             pid: record.pid,
             slot: record.slot,
@@ -191,6 +199,8 @@ impl Supervisor {
             histogram: record.report.histogram.clone(),
             connections: worker.connections.len() as u64,
             failed_scripts: telling.of(&record.failed),
+            queued: told.map_or(0, |told| told.requests.queued.into()),
+            running: told.map_or_else(Vec::new, |told| telling.room.take(told, Instant::now())),
         })
     }
 }
@@ -210,6 +220,8 @@ struct Telling<'a> {
     silent: &'a BTreeSet<WorkerId>,
     /// Whether what scripts failed with fits in.
     tracebacks: bool,
+    question: &'a StatusQuestion,
+    room: RequestRoom,
 }
 
 impl Telling<'_> {

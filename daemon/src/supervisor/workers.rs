@@ -13,6 +13,7 @@ use tokio::sync::mpsc::Sender;
 use wsgid_protocol::control::{ToWorker, WorkerReport};
 use wsgid_protocol::{Failure, text};
 
+use super::in_flight::ToldRequests;
 use crate::process::worker_task::Handle;
 use wsgid_policy::ids::{ConnectionId, Owner, PoolId, WorkerId};
 use wsgid_policy::instant;
@@ -73,6 +74,7 @@ pub(super) struct WorkerEntry {
     pub(super) silent: Option<Instant>,
     /// Who waits for its stacks.
     pub(super) dumps: Vec<Sender<(u32, String)>>,
+    pub(super) requests: ToldRequests,
 }
 
 impl WorkerEntry {
@@ -84,6 +86,7 @@ impl WorkerEntry {
             gave_back: None,
             silent: None,
             dumps: Vec::new(),
+            requests: ToldRequests::new(),
         }
     }
 
@@ -95,6 +98,9 @@ impl WorkerEntry {
     pub(super) fn note_report(&mut self, report: WorkerReport, now: Instant) {
         if report.requests != self.record.report.requests || report.in_flight > 0 {
             self.record.active_at = now;
+        }
+        if report.running.is_empty() {
+            self.requests.forget();
         }
         self.gave_back = None;
         self.silent = None;

@@ -416,3 +416,18 @@ def stacks(ident=None):
             lines.append("thread %s (%d):" % (names.get(thread, "?"), thread))
             lines += [line.rstrip("\n") for line in traceback.format_stack(frame)]
     return "\n".join(lines)
+
+
+def stacks_of(idents):
+    """The Python stacks of these threads, by ident; what stands above the application is left out."""
+    import traceback
+
+    found = {}
+    frames = sys._current_frames()
+    for ident in idents:
+        if ident in frames:
+            entries = traceback.extract_stack(frames[ident])
+            ours = [number for number, entry in enumerate(entries) if entry.filename == "wsgid/runtime.py"]
+            entries = entries[max(ours, default=-1) + 1:]
+            found[ident] = "".join(traceback.format_list(entries)).rstrip("\n")
+    return found

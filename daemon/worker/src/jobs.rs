@@ -1,7 +1,8 @@
-//! What the control thread does with the interpreter: stacks, interrupting a
-//! request, the heartbeat. And the last look at a connection that an orphaned
+//! What the control thread does with the interpreter: stacks, of all threads or of
+//! requests, interrupting a request, the heartbeat. And the last look at a connection that an orphaned
 //! worker gives up.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +13,7 @@ use pyo3::types::PyType;
 
 use wsgid_protocol::blocking::FrameReader;
 use wsgid_protocol::control::FromWorker;
+use wsgid_protocol::in_flight::{RequestInFlight, WorkerRequests};
 use wsgid_protocol::text::cut;
 use wsgid_protocol::{Failure, Kind};
 
@@ -20,7 +22,7 @@ use crate::exchange::Exchange;
 use crate::output::ResponseOutput;
 use crate::scheduler::Finished;
 use crate::worker::Worker;
-use crate::{log, sys};
+use crate::{log, report, sys};
 
 /// Stacks are cut to this length in `Dumped`.
 const DUMP_MAX: usize = 60_000;
@@ -39,6 +41,13 @@ pub(crate) enum InterpreterJob {
     },
     /// Say that the interpreter lock can be taken.
     Heartbeat,
+    /// Tell of the requests with their stacks.
+    Requests,
+    /// Show where this request is, if it still runs.
+    Slow {
+        exchange: Arc<Exchange>,
+        ident: u64,
+    },
 }
 
 pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &InterpreterJob) {
@@ -72,20 +81,63 @@ pub(crate) fn carry_out(py: Python<'_>, worker: &Worker, job: &InterpreterJob) {
                 interrupt(py, worker, exchange, *ident);
             }
         }
+        InterpreterJob::Requests => {
+            let mut told = requests_with_stacks(py, worker);
+            told.bound(DUMP_MAX);
+            worker.control.send(&FromWorker::Requests(told));
+        }
+        InterpreterJob::Slow { exchange, ident } => {
+            if is_serving(worker, exchange, *ident) {
+                log::process(&stacks(py, worker, Some(*ident)));
+            }
+        }
     }
+}
+
+/// A stack is only told for a request that its thread still had when it was looked at.
+fn requests_with_stacks(py: Python<'_>, worker: &Worker) -> WorkerRequests {
+    let mut told = report::requests(worker);
+    told.stacks = true;
+    let of = |request: &RequestInFlight| {
+        let slot = worker.scheduler.slots.get(request.thread as usize - 1)?;
+        let ident = slot.ident.load(Ordering::Relaxed);
+        Some((ident, slot.begun.load(Ordering::Relaxed)))
+    };
+    let before: Vec<_> = told.running.iter().map(of).collect();
+    let idents: Vec<u64> = before.iter().flatten().map(|(ident, _)| *ident).collect();
+    let mut found: HashMap<u64, String> = worker
+        .runtime
+        .get()
+        .and_then(|runtime| {
+            let module = runtime.module.bind(py);
+            let found = module.call_method1("stacks_of", (idents,)).ok()?;
+            found.extract().ok()
+        })
+        .unwrap_or_default();
+    for (request, before) in told.running.iter_mut().zip(before) {
+        if let Some((ident, _)) = before.filter(|_| of(request) == before) {
+            request.stack = found.remove(&ident);
+        }
+    }
+    told
 }
 
 /// Raises `mod_wsgi.RequestTimeout` in the thread that serves the request.
 fn interrupt(py: Python<'_>, worker: &Worker, exchange: &Arc<Exchange>, ident: u64) {
     // Between this look and the end nobody else is attached, so that the thread
     // cannot have gone on to another request.
-    let is_serving = worker.scheduler.serving().any(|(slot, now)| {
-        slot.ident.load(Ordering::Relaxed) == ident && Arc::ptr_eq(&now, exchange)
-    });
-    if is_serving && let Some(class) = timeout_class(py, worker) {
+    if is_serving(worker, exchange, ident)
+        && let Some(class) = timeout_class(py, worker)
+    {
         exchange.interrupted.store(true, Ordering::Relaxed);
         sys::raise_in_thread(py, ident, Some(&class));
     }
+}
+
+fn is_serving(worker: &Worker, exchange: &Arc<Exchange>, ident: u64) -> bool {
+    worker.scheduler.serving().any(|(slot, now)| {
+        slot.ident.load(Ordering::Relaxed) == ident && Arc::ptr_eq(&now, exchange)
+    })
 }
 
 fn timeout_class<'py>(py: Python<'py>, worker: &Worker) -> Option<Bound<'py, PyType>> {

@@ -28,6 +28,14 @@ impl Label {
         readable(self.bytes.get(..self.id).unwrap_or_default())
     }
 
+    /// The two of them.
+    pub(crate) fn method_and_path(&self) -> (String, String) {
+        let mut what = self.what();
+        // A method has no blank.
+        let path = what.split_off(what.find(' ').unwrap_or(what.len()));
+        (what, path.trim_start().to_owned())
+    }
+
     /// httpd's id of the request.
     pub(crate) fn request_id(&self) -> String {
         readable(self.bytes.get(self.id..).unwrap_or_default())

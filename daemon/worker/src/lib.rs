@@ -44,6 +44,7 @@ mod script;
 mod script_call;
 mod scripts;
 mod serve;
+mod slow_requests;
 mod start_response;
 mod stats;
 mod stream;

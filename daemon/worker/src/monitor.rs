@@ -19,8 +19,9 @@ use crate::connection::Connection;
 use crate::control::{ControlError, message};
 use crate::exchange::Exchange;
 use crate::jobs::{self, InterpreterJob};
-use crate::report::report;
+use crate::report::{self, report};
 use crate::scheduler::Finished;
+use crate::slow_requests::SlowRequests;
 use crate::thread_slot::ThreadSlot;
 use crate::ticker::{TICK, Ticker};
 use crate::timers::{Due, Overtime, Since, Timers};
@@ -43,6 +44,7 @@ pub(crate) struct Monitor {
     jobs: Vec<InterpreterJob>,
     ticker: Ticker,
     timers: Timers,
+    slow: SlowRequests,
     files: FileWatch,
     ticking: bool,
     watched: Instant,
@@ -62,6 +64,7 @@ impl Monitor {
             jobs: Vec::new(),
             ticker: Ticker::new(worker.scheduler.slots.len(), now),
             timers: Timers::new(&worker.spec.group, now),
+            slow: SlowRequests::new(&worker.spec.group),
             files: FileWatch::new(&worker.spec.group.reload_files),
             ticking: true,
             watched: now,
@@ -173,6 +176,12 @@ impl Monitor {
         exchange: &Arc<Exchange>,
         now: Instant,
     ) -> bool {
+        if self.slow.is_news(exchange, slot, now) {
+            self.jobs.push(InterpreterJob::Slow {
+                exchange: Arc::clone(exchange),
+                ident: slot.ident.load(Ordering::Relaxed),
+            });
+        }
         let found = exchange.overtime.get().copied();
         match self.timers.overtime(exchange.started, found, now) {
             Overtime::No => false,
@@ -306,6 +315,11 @@ impl Monitor {
             }
             ToWorker::Dump => self.jobs.push(InterpreterJob::Dump),
             ToWorker::Query => worker.control.send(&FromWorker::Report(report(worker))),
+            ToWorker::Requests { stacks: true } => self.jobs.push(InterpreterJob::Requests),
+            ToWorker::Requests { stacks: false } => {
+                let told = report::requests(worker);
+                worker.control.send(&FromWorker::Requests(told));
+            }
             ToWorker::Interrupt { connection } => {
                 self.jobs.push(InterpreterJob::Interrupt { connection });
             }

@@ -4,6 +4,7 @@
 
 mod overview;
 mod templates;
+mod waiting;
 
 use std::ffi::CStr;
 use std::time::{Duration, Instant};
@@ -82,7 +83,7 @@ fn shown(r: Request<'_>, json: &[u8]) -> Result<(&'static CStr, String), String>
     let (kind, text) = match r.args().map(CStr::to_bytes) {
         // As it came: a supervisor of a newer release may say more.
         Some(b"json") => {
-            let json = escaped_json(&String::from_utf8_lossy(json));
+            let json = escaped_json(&waiting::add_to_json(json));
             (c"application/json", Ok(json))
         }
         Some(b"openmetrics") => (
@@ -110,8 +111,10 @@ pub(crate) fn section(r: Request<'_>, is_short: bool) -> i32 {
 }
 
 fn read(json: &[u8]) -> Result<Status, String> {
-    let answer = from_json(json).map_err(|error| error.to_string())?;
-    answer.map_err(|error| error.to_string())
+    let answer = from_json::<Status>(json).map_err(|error| error.to_string())?;
+    let mut status = answer.map_err(|error| error.to_string())?;
+    waiting::add(&mut status);
+    Ok(status)
 }
 
 struct Until(Instant);

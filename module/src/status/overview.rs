@@ -1,7 +1,10 @@
 //! What the status page and the metrics show beside what the supervisor says: sums, and
 //! how long requests take. Pure.
 
+use std::cmp::Reverse;
+
 use serde::Serialize;
+use wsgid_protocol::in_flight::RequestInFlight;
 use wsgid_protocol::status::{FailedScript, GroupStatus, PoolStatus, Status, WorkerStatus};
 
 /// Powers of two of microseconds that are the edges of buckets in the metrics: 128 µs
@@ -44,7 +47,7 @@ impl<'s> GroupOverview<'s> {
             ready: status.workers().filter(|worker| worker.is_ready()).count(),
             processes: status.workers().count(),
             in_flight: sum(status.workers().map(|worker| worker.in_flight)),
-            waiting: sum(status.pools.iter().map(|pool| pool.waiting)),
+            waiting: status.waiting(),
             requests: sum(status.workers().map(|worker| worker.requests)),
             restarts: sum(status.pools.iter().map(|pool| pool.restarts)),
             half_take: percentile(&histogram, 50),
@@ -61,6 +64,10 @@ struct PoolOverview<'s> {
     failed_scripts: Vec<&'s FailedScript>,
     durations: Vec<DurationCount>,
     buckets: Vec<Bucket>,
+    /// Those in flight, the oldest first.
+    requests: Vec<RequestOverview<'s>>,
+    /// Requests that wait for a worker, or in one for a thread.
+    waiting: u64,
 }
 
 impl<'s> PoolOverview<'s> {
@@ -78,8 +85,31 @@ impl<'s> PoolOverview<'s> {
             failed_scripts,
             durations: durations(&histogram),
             buckets: buckets(&histogram),
+            requests: requests(&status.workers),
+            waiting: sum(status.workers.iter().map(|worker| worker.queued))
+                .saturating_add(status.waiting),
         }
     }
+}
+
+/// A request in flight.
+#[derive(Debug, Serialize)]
+struct RequestOverview<'s> {
+    worker: u32,
+    request: &'s RequestInFlight,
+}
+
+fn requests(workers: &[WorkerStatus]) -> Vec<RequestOverview<'_>> {
+    let mut all: Vec<RequestOverview<'_>> = workers
+        .iter()
+        .flat_map(|worker| worker.running.iter().map(move |request| (worker, request)))
+        .map(|(worker, request)| RequestOverview {
+            worker: worker.pid,
+            request,
+        })
+        .collect();
+    all.sort_by_key(|one| Reverse(one.request.for_us));
+    all
 }
 
 /// How many requests took less than 2 to the power of `exponent` microseconds, and

@@ -60,6 +60,7 @@ fn environment() -> Result<Environment<'static>, Error> {
     environment.set_formatter(write_one_line);
     environment.add_filter("duration", duration);
     environment.add_filter("micros", micros);
+    environment.add_filter("seconds", seconds);
     environment.add_filter("label", label);
     for (name, text) in [
         (
@@ -105,6 +106,11 @@ fn duration(seconds: u64) -> String {
     }
 }
 
+/// Microseconds as seconds.
+fn seconds(micros: u64) -> String {
+    format!("{:.1}", micros as f64 / 1e6)
+}
+
 /// 2^exponent microseconds, in a unit that reads well.
 fn micros(exponent: u32) -> String {
     match 1_u64.checked_shl(exponent).unwrap_or(u64::MAX) {
@@ -124,6 +130,7 @@ fn label(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use wsgid_protocol::in_flight::RequestInFlight;
     use wsgid_protocol::status::{
         CauseStatus, FailedScript, GivenUpStatus, GroupStatus, PoolStatus, WorkerPhase,
         WorkerStatus,
@@ -144,6 +151,11 @@ mod tests {
             python: Some(text()),
             histogram: vec![1, 0, 5],
             failed_scripts: failed_scripts.clone(),
+            running: vec![RequestInFlight {
+                method: text(),
+                path: text(),
+                ..RequestInFlight::default()
+            }],
             ..WorkerStatus::default()
         };
         let pool = PoolStatus {
@@ -220,6 +232,8 @@ mod tests {
             "main application group<span class=\"state bad\">serving old code</span>",
             "generation 7, 8 starts",
             "title=\"990 below 8 µs\"",
+            "<td class=\"n\">40.1 s<td>POST &#x2f;basket&#x2f;pay<td>4802<td class=\"n\">2<td>waiting</tr>",
+            "3 waiting · 3 restarts",
             "<td class=\"state warn\">starting",
         ] {
             assert!(page.contains(text), "{text}: {page}");
@@ -234,7 +248,7 @@ mod tests {
     #[test]
     fn mod_status_gets_a_line_for_each_number() {
         let status: Status = serde_json::from_str(SAMPLE).unwrap();
-        let expected = "WsgidReady shop: 1\nWsgidInFlight shop: 2\nWsgidWaiting shop: 2\nWsgidRestarts shop: 3\n\
+        let expected = "WsgidReady shop: 1\nWsgidInFlight shop: 2\nWsgidWaiting shop: 3\nWsgidRestarts shop: 3\n\
                         WsgidReady wiki: 0\nWsgidInFlight wiki: 0\nWsgidWaiting wiki: 0\nWsgidRestarts wiki: 0\n";
         assert_eq!(auto(&status).unwrap(), expected);
     }

@@ -5,6 +5,7 @@
 //! of limits.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -137,6 +138,17 @@ impl ThreadTable {
         seen
     }
 
+    /// How many requests wait until they may be sent, by the key of their group.
+    pub(crate) fn waiting(self) -> BTreeMap<u32, u32> {
+        let mut counts = BTreeMap::new();
+        for [owner, group, _, _, waits, ..] in self.used() {
+            if owner.load(Ordering::Relaxed) != 0 && waits.load(Ordering::Relaxed) != 0 {
+                *counts.entry(group.load(Ordering::Relaxed)).or_default() += 1;
+            }
+        }
+        counts
+    }
+
     /// Frees the rows of processes that have gone.
     fn sweep(self, is_gone: impl Fn(u32) -> bool) {
         for [owner, key, ..] in self.used() {
@@ -205,6 +217,7 @@ mod tests {
             (3, 1, 1, 0)
         );
         assert_eq!(seen.oldest, Duration::from_millis(250));
+        assert_eq!(rows.waiting(), BTreeMap::from([(7, 1)]));
         let seen = rows.look(7, 3000, AGES);
         assert_eq!((seen.begun, seen.old), (2, 1));
         assert_eq!(rows.look(7, 7000, AGES).old, 3);

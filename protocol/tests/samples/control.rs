@@ -8,6 +8,7 @@ use wsgid_protocol::control::{
     Command, Configuration, FromParent, FromWorker, Identity, RecycleReason, RunningRequest,
     ServerFacts, ToParent, ToWorker, WorkerReport, WorkerSpec,
 };
+use wsgid_protocol::in_flight::{Activity, RequestInFlight, WorkerRequests};
 use wsgid_protocol::payload::encode;
 
 use wsgid_protocol::runs::Runs;
@@ -158,6 +159,7 @@ pub(crate) fn to_worker() -> Vec<(&'static str, ToWorker)> {
         ("runs", ToWorker::Runs(runs())),
         ("watch", ToWorker::Watch { files: stamps() }),
         ("give-back", ToWorker::GiveBack { within_ms: 30_000 }),
+        ("requests", ToWorker::Requests { stacks: true }),
     ]
 }
 
@@ -226,6 +228,7 @@ pub(crate) fn from_worker() -> Vec<(&'static str, FromWorker)> {
                 why: "`/srv/shop` is on a file system that tells nothing".to_owned(),
             },
         ),
+        ("requests", FromWorker::Requests(requests())),
     ]
 }
 
@@ -241,6 +244,22 @@ pub(crate) fn report() -> WorkerReport {
             connection: 300,
             what: "GET /slow".to_owned(),
             for_us: 12_000_000,
+        }],
+    }
+}
+
+pub(crate) fn requests() -> WorkerRequests {
+    WorkerRequests {
+        stacks: true,
+        queued: 2,
+        running: vec![RequestInFlight {
+            thread: 3,
+            id: "Zk2xQ8CoAAEAAB9".to_owned(),
+            method: "POST".to_owned(),
+            path: "/basket/pay".to_owned(),
+            for_us: 40_000_000,
+            activity: Activity::ReadingBody,
+            stack: Some("  File \"/srv/shop/wsgi.py\", line 7".to_owned()),
         }],
     }
 }
@@ -274,6 +293,13 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
             "progress",
             Command::Progress {
                 group: Some(group()),
+            },
+        ),
+        (
+            "requests",
+            Command::Requests {
+                group: Some(group()),
+                stacks: true,
             },
         ),
     ]

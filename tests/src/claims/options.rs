@@ -95,6 +95,10 @@ pub const SEEN: &[(&str, &[&str])] = &[
         &["request-timeout"],
     ),
     (
+        "option_effects::a_slow_request_shows_where_it_is_while_it_runs",
+        &["slow-request"],
+    ),
+    (
         "options::interrupt_timeout_ends_the_request_and_not_the_process",
         &["interrupt-timeout"],
     ),

@@ -11,6 +11,7 @@ use nix::sys::socket::MsgFlags;
 use wsgid_protocol::Kind;
 use wsgid_protocol::blocking::{FrameReader, ReadError};
 use wsgid_protocol::control::{FromWorker, ToWorker, WorkerReport};
+use wsgid_protocol::in_flight::{RequestInFlight, WorkerRequests};
 use wsgid_protocol::payload::decode;
 use wsgid_protocol::request::{BodyKind, Call, RequestHead};
 
@@ -110,6 +111,9 @@ pub fn run(control: UnixStream) -> io::Result<()> {
             | ToWorker::Runs(_)
             | ToWorker::Watch { .. }
             | ToWorker::GiveBack { .. } => {}
+            ToWorker::Requests { stacks } => {
+                control.say(&FromWorker::Requests(boasted_requests(stacks)))?;
+            }
         }
     }
 }
@@ -131,6 +135,27 @@ fn become_ready(control: &Control) -> io::Result<()> {
         failed: (0..scripts).map(failed).collect(),
     };
     (0..times).try_for_each(|_| control.say(&ready))
+}
+
+/// As many as a message takes, if this one boasts.
+fn boasted_requests(stacks: bool) -> WorkerRequests {
+    let count = if Start::of_environment() == Start::Boast {
+        1000
+    } else {
+        0
+    };
+    let request = |number| RequestInFlight {
+        thread: number,
+        path: "\u{1}\n\"\\".repeat(50),
+        for_us: u64::MAX,
+        stack: stacks.then(|| "\u{1}\n".to_owned()),
+        ..RequestInFlight::default()
+    };
+    WorkerRequests {
+        stacks,
+        queued: u32::MAX,
+        running: (0..count).map(request).collect(),
+    }
 }
 
 fn begin(control: &Control) -> io::Result<()> {

@@ -184,3 +184,46 @@ fn what_needs_a_privilege_is_said_and_the_site_is_served() {
         httpd.stop();
     });
 }
+
+#[test]
+fn a_slow_request_shows_where_it_is_while_it_runs() {
+    case(Limit::default(), || {
+        let naps = "import os, time\n\
+             def nap(until):\n    while not os.path.exists(until):\n        time.sleep(0.05)\n\
+             def application(environ, start_response):\n    \
+             if environ['PATH_INFO'] == '/nap':\n        nap(os.path.dirname(__file__) + '/go')\n    \
+             start_response('200 OK', [])\n    return [b'done']\n";
+        let (site, httpd) = serve("threads=2 slow-request=500ms", naps);
+        assert_eq!(httpd.get("/quick").status, 200);
+        let mut slow = Raw::connect(httpd.address());
+        slow.send("GET /nap?secret=1 HTTP/1.1\r\nHost: x\r\n\r\n");
+        let line = httpd.wait_for_log("above slow-request", SOON);
+        assert!(
+            line.contains("request `GET /nap` (id ") && line.ends_with(": waiting"),
+            "{line}"
+        );
+        httpd.wait_for_log("in nap", SOON);
+        // It is told of once, and never is what is quick.
+        wait::let_run(Duration::from_secs(1));
+        site.write("go", "");
+        assert!(slow.wait_for("done", SOON));
+        assert_eq!(httpd.get("/nap").status, 200);
+        let log = httpd.error_log();
+        assert_eq!(log.matches("above slow-request").count(), 1, "{log}");
+        assert!(!log.contains("secret"), "{log}");
+        // The same thread is told of again with its next slow request.
+        fs::remove_file(site.path().join("go")).expect("it is there");
+        let mut others = [0, 1].map(|_| Raw::connect(httpd.address()));
+        for other in &mut others {
+            other.send("GET /nap HTTP/1.1\r\nHost: x\r\n\r\n");
+        }
+        eventually("both are told of", SOON, || {
+            (httpd.error_log().matches("above slow-request").count() == 3).then_some(())
+        });
+        site.write("go", "");
+        for other in &mut others {
+            assert!(other.wait_for("done", SOON));
+        }
+        httpd.stop();
+    });
+}
