@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use wsgid_protocol::control::Command;
 
-use crate::command::{check, check_config, client, documents, logs};
+use crate::command::{check, check_config, client, documents, logs, requests, top};
 use crate::process::exec;
 use crate::supervisor::start;
 use crate::{express, sys};
@@ -37,6 +37,10 @@ enum CliCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Show the requests that are being served: which, for how long, by whom, what they wait for
+    Requests(requests::Requests),
+    /// Watch process groups and requests on the terminal
+    Top(top::Top),
     /// Replace the workers of a process group, new ones ready first, and say what came of it
     Restart(client::GroupCommand),
     /// Stop a process group; its requests get 503
@@ -92,6 +96,8 @@ pub(crate) fn run() -> ExitCode {
     match command {
         CliCommand::Supervise(args) => start::run(&args),
         CliCommand::Status { socket, json } => client::status(&socket, json),
+        CliCommand::Requests(args) => requests::run(&args),
+        CliCommand::Top(args) => top::run(&args),
         CliCommand::Restart(args) => client::start(&args, |group| Command::Restart { group }),
         CliCommand::Stop(args) => client::stop(&args),
         CliCommand::Start(args) => client::start(&args, |group| Command::Start { group }),

@@ -36,6 +36,7 @@ pub mod raw;
 pub mod site;
 pub mod sleeper;
 pub mod status;
+pub mod terminal;
 pub mod upgrade;
 pub mod users;
 pub mod wait;

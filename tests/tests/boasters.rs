@@ -29,6 +29,12 @@ fn what_workers_say_of_themselves_has_an_end() {
         let text = httpd.wsgid(&["status"]);
         assert_eq!(text.matches(" ready ").count(), PROCESSES + 1, "{text}");
         assert!(text.contains("`/srv/0.py` failed to load"), "{text}");
+        for args in [&["requests"][..], &["requests", "--stack"]] {
+            let text = httpd.wsgid(args);
+            let rows = text.matches("  boaster  worker ").count();
+            assert!((50..=2048).contains(&rows), "{rows} rows");
+            assert!(!text.contains('\u{1}'));
+        }
         let log = httpd.error_log();
         assert!(log.len() < 2 << 20, "a log of {} bytes", log.len());
         assert_eq!(log.matches("is ready after").count(), PROCESSES + 1);

@@ -37,7 +37,7 @@ const CHANGE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Which supervisor.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Socket {
     /// The supervisor's control.sock; the one that runs otherwise
     #[arg(long, value_name = "PATH", env = "WSGID_SOCKET")]
@@ -213,7 +213,7 @@ fn failure(text: &str) -> ExitCode {
 }
 
 /// The sockets of the supervisors that are meant: one at least.
-fn places(socket: &Socket) -> Result<Vec<PathBuf>, ClientError> {
+pub(super) fn places(socket: &Socket) -> Result<Vec<PathBuf>, ClientError> {
     match &socket.socket {
         Some(path) if path.is_dir() => Ok(vec![path.join(NAME)]),
         Some(path) => Ok(vec![path.clone()]),
@@ -261,7 +261,8 @@ pub(super) fn ask_owner<T: DeserializeOwned>(
     Ok((place, answer))
 }
 
-fn ask<T: DeserializeOwned>(socket: &Socket, command: &Command) -> Result<T, ClientError> {
+/// Asks the one supervisor that is meant.
+pub(super) fn ask<T: DeserializeOwned>(socket: &Socket, command: &Command) -> Result<T, ClientError> {
     ask_at(&place(socket)?, command)
 }
 

@@ -132,7 +132,7 @@ fn root_each_user_commands_its_own_groups() {
             (0, "httpds", 0),
             (0, "no-such-group", 5),
         ] {
-            for command in ["stop", "start", "restart", "dump"] {
+            for command in ["stop", "start", "restart", "dump", "requests"] {
                 let begun = Instant::now();
                 let (code, text) = word(uid, &[command, group]);
                 assert!(
