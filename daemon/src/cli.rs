@@ -36,6 +36,9 @@ enum CliCommand {
         /// Print the supervisor's answer as JSON
         #[arg(long)]
         json: bool,
+        /// Print it as OpenMetrics, for Prometheus and its like
+        #[arg(long, conflicts_with = "json")]
+        openmetrics: bool,
     },
     /// Show the requests that are being served: which, for how long, by whom, what they wait for
     Requests(requests::Requests),
@@ -95,7 +98,12 @@ pub(crate) fn run() -> ExitCode {
     }
     match command {
         CliCommand::Supervise(args) => start::run(&args),
-        CliCommand::Status { socket, json } => client::status(&socket, json),
+        CliCommand::Status {
+            socket,
+            openmetrics: true,
+            ..
+        } => client::metrics(&socket),
+        CliCommand::Status { socket, json, .. } => client::status(&socket, json),
         CliCommand::Requests(args) => requests::run(&args),
         CliCommand::Top(args) => top::run(&args),
         CliCommand::Restart(args) => client::start(&args, |group| Command::Restart { group }),

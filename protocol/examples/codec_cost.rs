@@ -93,6 +93,7 @@ fn main() {
         in_flight: 1,
         request_us: 180,
         application_us: 90,
+        queue_us: 40,
     };
     let encode = cost(|| {
         out.clear();

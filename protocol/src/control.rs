@@ -42,6 +42,9 @@ pub enum FromParent {
     /// So many lines and bytes that requests wrote to the log were left out of it
     /// since that was said last, for each group by name.
     LogLeftOut(Vec<(String, u64, u64)>),
+    /// Where httpd's children count. Descriptor: memory as `totals.rs` describes it, which
+    /// nobody can make shorter. Before the first `Configure`.
+    Totals,
 }
 
 /// A whole configuration.
@@ -424,6 +427,10 @@ pub struct WorkerReport {
     pub histogram: Vec<u64>,
     /// Requests that are running now.
     pub running: Vec<RunningRequest>,
+    /// Resident bytes, in an answer.
+    pub memory: Option<u64>,
+    /// Microseconds of processor time, in an answer.
+    pub cpu_us: Option<u64>,
 }
 
 /// A request that is running.

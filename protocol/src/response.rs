@@ -87,6 +87,8 @@ pub struct EndReport {
     pub request_us: u64,
     /// Time spent in the application, in microseconds.
     pub application_us: u64,
+    /// Time from the module's sending the request to a thread's taking it, in microseconds.
+    pub queue_us: u64,
 }
 
 impl EndReport {
@@ -97,6 +99,7 @@ impl EndReport {
             in_flight: take_middle(&mut bytes)?,
             request_us: take_number(&mut bytes)?,
             application_us: take_number(&mut bytes)?,
+            queue_us: take_number(&mut bytes)?,
         };
         match bytes.len() {
             0 => Ok(report),
@@ -110,6 +113,7 @@ impl EndReport {
         put_number(out, self.in_flight.into());
         put_number(out, self.request_us);
         put_number(out, self.application_us);
+        put_number(out, self.queue_us);
     }
 }
 

@@ -7,9 +7,12 @@
 //! are missing; of an enum it takes `Unknown` for a word of a newer release.
 //! docs/many-sites.md lists the fields for people.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::in_flight::RequestInFlight;
+use crate::totals::GroupTotals;
 use crate::words::words;
 
 /// How everything is. An answer to somebody who may see some groups only holds
@@ -53,6 +56,9 @@ pub struct SupervisorStatus {
     pub connections: u64,
     /// httpd's configurations that still have children.
     pub generations: Vec<u64>,
+    /// Requests that failed and belong to no process group, by the failures' names.
+    #[serde(default)]
+    pub failures: BTreeMap<String, u64>,
 }
 
 /// A process group.
@@ -93,6 +99,10 @@ pub struct GroupStatus {
     pub log_dropped_bytes: u64,
     /// The log of its own: a file, or `syslog:TAG`.
     pub log: Option<String>,
+    /// Bytes of memory of its workers: of its control group, or as they say.
+    pub memory: u64,
+    /// What has been counted; `None` where nothing can be.
+    pub totals: Option<GroupTotals>,
     /// One for each application group in use.
     pub pools: Vec<PoolStatus>,
     /// Requests that wait until an application group that they name has room.
@@ -387,6 +397,10 @@ pub struct WorkerStatus {
     pub histogram: Vec<u64>,
     /// Connections held.
     pub connections: u64,
+    /// Resident bytes, as it says.
+    pub memory: u64,
+    /// Microseconds of processor time, as it says.
+    pub cpu_us: u64,
     /// Scripts that failed to load in it.
     pub failed_scripts: Vec<FailedScript>,
     /// Requests that wait in it for a thread.

@@ -104,6 +104,7 @@ fn reports_by_hand_are_those_of_the_serializer() {
             in_flight: u32::try_from(other).unwrap_or(251),
             request_us: other,
             application_us: one,
+            queue_us: other,
         };
         let coded = encode(&report).unwrap();
         let mut by_hand = Vec::new();

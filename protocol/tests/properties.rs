@@ -131,6 +131,8 @@ fn report() -> impl Strategy<Value = WorkerReport> {
                 busy_us,
                 histogram,
                 running,
+                memory: Some(requests),
+                cpu_us: Some(busy_us),
             }
         },
     )
@@ -294,7 +296,7 @@ proptest! {
     #[test]
     fn small_structures(a in any::<u64>(), b in any::<u64>(), worker in any::<u32>(), in_flight in any::<u32>()) {
         comes_back(&FilePart { offset: a, len: b });
-        comes_back(&EndReport { worker, in_flight, request_us: a, application_us: b });
+        comes_back(&EndReport { worker, in_flight, request_us: a, application_us: b, queue_us: a });
         comes_back(&ToWorker::Assign { connection: a, nonce: worker });
         comes_back(&FromParent::GenerationEnded(b));
         comes_back(&ToParent::Applied { generation: a, problems: vec![b.to_string()] });

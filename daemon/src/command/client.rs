@@ -16,6 +16,7 @@ use wsgid_protocol::answers::{
 };
 use wsgid_protocol::blocking::{FrameReader, ReadError, send_frame};
 use wsgid_protocol::control::Command;
+use wsgid_protocol::metrics::openmetrics;
 use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::status::Status;
 use wsgid_protocol::{FrameHead, Kind, payload, text};
@@ -119,6 +120,13 @@ pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
         }
     }
     code
+}
+
+/// `wsgid status --openmetrics`.
+pub(crate) fn metrics(socket: &Socket) -> ExitCode {
+    finish(ask(socket, &Command::Status), |status| {
+        say!("{}", openmetrics(status, None).trim_end());
+    })
 }
 
 /// `wsgid restart|start GROUP`.
@@ -262,7 +270,10 @@ pub(super) fn ask_owner<T: DeserializeOwned>(
 }
 
 /// Asks the one supervisor that is meant.
-pub(super) fn ask<T: DeserializeOwned>(socket: &Socket, command: &Command) -> Result<T, ClientError> {
+pub(super) fn ask<T: DeserializeOwned>(
+    socket: &Socket,
+    command: &Command,
+) -> Result<T, ClientError> {
     ask_at(&place(socket)?, command)
 }
 

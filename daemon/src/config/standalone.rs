@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Uid, User, geteuid};
 
+use wsgid_protocol::totals;
+
 use crate::config::{self, InForce, Loaded};
 use crate::process::identity::DefaultAccount;
 use crate::process::trust;
@@ -45,9 +47,10 @@ impl Source {
         self.bound = Some((socket.to_path_buf(), httpd.uid));
     }
 
-    /// Where the socket is.
-    pub(crate) fn socket(&self) -> Option<&Path> {
-        self.bound.as_ref().map(|(path, _)| path.as_path())
+    /// Where the socket is, and the user that it is for.
+    pub(crate) fn socket(&self) -> Option<(&Path, u32)> {
+        let (path, httpd) = self.bound.as_ref()?;
+        Some((path, *httpd))
     }
 
     /// Compares the socket that is there with what is configured now: another
@@ -72,6 +75,12 @@ impl Source {
                 httpd.uid
             ));
         }
+        // Who counts there must be able to write; without it, nothing is counted.
+        let _ = lchown(
+            bound.with_file_name(totals::FILE_NAME),
+            Some(httpd.uid),
+            None,
+        );
         *owner = httpd.uid;
         problem
     }

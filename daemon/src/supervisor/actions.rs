@@ -64,6 +64,7 @@ impl Supervisor {
                         entry.name()
                     );
                     entry.note_given_up(generation, why);
+                    self.count_given_up(pool);
                 }
             }
             Action::TakenBack(generation) => tracing::info!(

@@ -228,6 +228,7 @@ impl Supervisor {
         }
         if !done.is_empty() {
             self.note_conditions();
+            self.count_use();
         }
         for status in done {
             let told = self.status(&status.question, &status.waits_for);

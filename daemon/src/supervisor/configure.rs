@@ -103,7 +103,7 @@ impl Supervisor {
         let mut problems = read.loaded.problems;
         problems.extend(source.stays_at(&read.loaded.settings.socket, read.httpd));
         say_problems(&problems);
-        self.access.socket = source.socket().map(Into::into);
+        self.access.socket = source.socket().map(|(path, _)| path.into());
         self.access.begin(HttpdGeneration {
             generation: STANDALONE_GENERATION,
             secret: None,

@@ -32,6 +32,9 @@ pub(crate) struct ProcessGroup {
     pub(super) socket_uid: Option<u32>,
     #[serde(skip)]
     pub(super) target: OutputTarget,
+    /// What of its lines that were left out is in its totals.
+    #[serde(skip)]
+    pub(super) counted_left_out: LeftOut,
 }
 
 impl Default for ProcessGroup {
@@ -50,6 +53,7 @@ impl ProcessGroup {
             since: Since::default(),
             socket_uid: None,
             target: OutputTarget::default(),
+            counted_left_out: LeftOut::default(),
         }
     }
 

@@ -140,6 +140,7 @@ impl Supervisor {
             heartbeat: None,
             active_at: replaced.map_or(now, |old| old.record.active_at),
             report: WorkerReport::default(),
+            counted_cpu_us: 0,
             ended_for: None,
             overtime: false,
             failed: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! The supervisor: owns all state, and holds the one turn after each event. What it
 //! owns is in types of their own, which do not know it: who may connect (`access`),
 //! what is logged where (`logs`), `groups`, `pools`, `workers`, `preloaders`, what
-//! they share of the machine (`resources`), connections without a pool
+//! they share of the machine (`resources`), what is counted of them (`totals`), connections without a pool
 //! (`arrivals`), `operators`, and its own `lifetime`. The flows that need several of
 //! them are in the files beside, by what begins them: the loop (`run`), HELLOs
 //! (`requests`, `requested`), held connections (`placing`), what state machines say
@@ -44,6 +44,7 @@ mod snapshot;
 pub(crate) mod start;
 mod status;
 mod status_for_httpd;
+mod totals;
 mod waits;
 mod workers;
 
@@ -65,6 +66,7 @@ use operators::Operators;
 use pools::PoolEntries;
 use preloaders::PreloaderProcesses;
 use resources::Resources;
+use totals::Totals;
 use waits::Waits;
 use workers::Workers;
 use wsgid_policy::ids::{PoolId, WorkerId};
@@ -78,6 +80,7 @@ struct Supervisor {
     workers: Workers,
     preloaders: PreloaderProcesses,
     resources: Resources,
+    totals: Totals,
     connections: Connections,
     arrivals: Arrivals,
     operators: Operators,
@@ -108,6 +111,7 @@ impl Supervisor {
             workers: Workers::default(),
             preloaders: PreloaderProcesses::default(),
             resources: Resources::new(),
+            totals: Totals::default(),
             connections,
             arrivals: Arrivals::new(),
             operators: Operators::default(),

@@ -13,6 +13,7 @@ use std::time::Instant;
 use wsgid_protocol::control::ToWorker;
 
 use super::snapshot::{ConnectionSnapshot, Snapshot, State, WorkerSnapshot};
+use super::totals::Totals;
 use super::{Supervisor, groups::ProcessGroup, pools::PoolEntry, workers::WorkerEntry};
 use crate::channel::{closing::Guarded, parent::ParentMessage, worker::Outgoing};
 use crate::connection::{connections::RequestConnection, listener::NewConnection};
@@ -26,6 +27,9 @@ impl Supervisor {
         // A user that nobody has, if it was not written.
         self.access.allowed.set(state.allowed.unwrap_or(u32::MAX));
         self.logs.resume(take_files(&state.files, fds)?, state.log);
+        if let Some(number) = state.totals {
+            self.totals = Totals(Some(Arc::new(File::from(fds.take(number)?))));
+        }
         for generation in state.known {
             self.access.resume(generation);
         }

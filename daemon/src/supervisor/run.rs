@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::unistd::getppid;
@@ -14,7 +15,12 @@ use wsgid_protocol::text;
 
 use super::inputs::{Inputs, report};
 use super::{
-    Supervisor, access::Access, logs::SupervisorLogs, restore::take_messages, snapshot::Snapshot,
+    Supervisor,
+    access::Access,
+    logs::SupervisorLogs,
+    restore::take_messages,
+    snapshot::Snapshot,
+    totals::{self, Totals},
 };
 use crate::channel::{operator, parent::ParentMessage};
 use crate::config::standalone::Source;
@@ -99,7 +105,13 @@ impl Supervisor {
                 text::count(self.workers.len(), "worker")
             );
             notify::ready();
-        } else if self.source.is_some() {
+        } else if let Some(source) = &self.source {
+            if let Some((socket, httpd)) = source.socket() {
+                match totals::beside(socket, httpd) {
+                    Ok(file) => self.totals = Totals(Some(Arc::new(file))),
+                    Err(error) => tracing::error!("totals are not counted: {error}"),
+                }
+            }
             self.read_files();
             notify::ready();
         }
@@ -197,6 +209,7 @@ impl Supervisor {
             FromParent::Logs => {}
             FromParent::Reads => self.lifetime.unconfigured = Some(Instant::now()),
             FromParent::LogLeftOut(counts) => self.groups.count_left_out(counts),
+            FromParent::Totals => self.totals = Totals(message.files.into_iter().next()),
         }
     }
 }

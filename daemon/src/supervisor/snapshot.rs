@@ -67,6 +67,8 @@ pub(super) struct State {
     pub(super) allowed: Option<u32>,
     pub(super) known: Vec<HttpdGeneration>,
     pub(super) files: Vec<RawFd>,
+    /// The memory of totals.
+    pub(super) totals: Option<RawFd>,
     /// Where its own lines go.
     pub(super) log: LogTarget,
     pub(super) groups: Vec<ProcessGroup>,
@@ -168,6 +170,7 @@ impl State {
         let mut all: Vec<RawFd> = self.listener.into_iter().chain(self.parent).collect();
         all.extend(self.messages.iter().flat_map(|(_, files)| files));
         all.extend(&self.files);
+        all.extend(self.totals);
         for worker in &self.workers {
             all.extend(worker.control);
             all.extend(worker.pipes.iter().flatten());
@@ -212,6 +215,12 @@ impl Supervisor {
                 .into_values()
                 .collect(),
             files: keep_files(&self.logs.files, &mut fds)?,
+            totals: self
+                .totals
+                .0
+                .as_ref()
+                .map(|file| fds.keep(file.as_fd()))
+                .transpose()?,
             log: self.logs.own.clone(),
             groups: std::mem::take(&mut *self.groups).into_values().collect(),
             spawns: spawns.cloned().collect(),

@@ -72,6 +72,7 @@ impl Supervisor {
             control_groups_problem: self.resources.groups.problem().map(str::to_owned),
             connections: self.connections.len() as u64,
             generations: self.access.generations.keys().copied().collect(),
+            failures: self.totals.of("").unwrap_or_default().failures,
         }
     }
 
@@ -116,12 +117,26 @@ impl Supervisor {
             log_dropped_lines: left_out.lines,
             log_dropped_bytes: left_out.bytes,
             log: own_log(&config.log),
+            memory: self.memory_of(name, group),
+            totals: self.totals.of(name),
             pools: pools
                 .filter_map(|pool| Some(self.pool_status(self.pools.get(pool)?, telling)))
                 .collect(),
             waiting_for_room: self.arrivals.len_without_room(name) as u64,
             waiting_in_httpd: 0,
         }
+    }
+
+    /// Of its control group, or what its workers say.
+    fn memory_of(&self, name: &str, group: &ProcessGroup) -> u64 {
+        let control_group = self.resources.groups.status(name);
+        control_group.and_then(|own| own.memory).unwrap_or_else(|| {
+            let pools = group.pools.values().filter_map(|pool| self.pools.get(pool));
+            pools
+                .flat_map(|pool| pool.machine.members())
+                .filter_map(|(id, _)| self.workers.get(&id)?.record.report.memory)
+                .fold(0, u64::saturating_add)
+        })
     }
 
     fn pool_status(&self, pool: &PoolEntry, telling: Telling<'_>) -> PoolStatus {
@@ -198,6 +213,8 @@ impl Supervisor {
             busy_us: record.report.busy_us,
             histogram: record.report.histogram.clone(),
             connections: worker.connections.len() as u64,
+            memory: record.report.memory.unwrap_or_default(),
+            cpu_us: record.report.cpu_us.unwrap_or_default(),
             failed_scripts: telling.of(&record.failed),
             queued: told.map_or(0, |told| told.requests.queued.into()),
             running: told.map_or_else(Vec::new, |told| telling.room.take(told, Instant::now())),

@@ -51,6 +51,9 @@ pub(crate) struct WorkerRecord {
     pub(super) active_at: Instant,
     #[serde(default)]
     pub(super) report: WorkerReport,
+    /// How much of its processor time is in the totals of its group.
+    #[serde(default)]
+    pub(super) counted_cpu_us: u64,
     /// The code of the failure for which the supervisor ended it, if it did.
     #[serde(default)]
     pub(super) ended_for: Option<u16>,
@@ -95,7 +98,10 @@ impl WorkerEntry {
         self.record.broken.get_or_insert_with(Instant::now);
     }
 
-    pub(super) fn note_report(&mut self, report: WorkerReport, now: Instant) {
+    pub(super) fn note_report(&mut self, mut report: WorkerReport, now: Instant) {
+        let before = &self.record.report;
+        report.memory = report.memory.or(before.memory);
+        report.cpu_us = report.cpu_us.or(before.cpu_us);
         if report.requests != self.record.report.requests || report.in_flight > 0 {
             self.record.active_at = now;
         }

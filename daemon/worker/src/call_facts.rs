@@ -14,13 +14,15 @@ pub(crate) struct CallFacts {
     pub(crate) head_only: bool,
     /// Whether the call is about the client, so that mod_ssl may be asked.
     pub(crate) is_about_access: bool,
+    /// Microseconds from the module's sending it until a thread took it.
+    pub(crate) queue_us: u64,
     /// The function that is called in the place of an application.
     pub(crate) function: Option<ScriptFunction>,
 }
 
 impl CallFacts {
     /// The facts, and what the request is called.
-    pub(crate) fn new(head: &RequestHead<'_>) -> (Self, Label) {
+    pub(crate) fn new(head: &RequestHead<'_>, taken_us: u64) -> (Self, Label) {
         let mut method: &[u8] = b"";
         let mut name: &[u8] = b"";
         let mut path: &[u8] = b"";
@@ -46,6 +48,7 @@ impl CallFacts {
             options: head.options,
             head_only: method == b"HEAD",
             is_about_access: head.call.is_about_access(),
+            queue_us: taken_us.saturating_sub(head.queue_start_us),
             function,
         };
         (facts, Label::new(method, &[name, path], id))

@@ -15,6 +15,7 @@ use pyo3::types::PyDict;
 use wsgid_protocol::request::RequestHead;
 
 use crate::layout::Layout;
+use crate::meter::micros;
 use crate::strings::{VariableNames, latin1, text};
 
 /// Layouts that are remembered: browsers differ in what they send.
@@ -33,14 +34,15 @@ pub(crate) struct Variables {
     names: VariableNames,
 }
 
-/// The environ of a request for the thread in this slot, except what needs the
-/// exchange: a copy of the template, with the request's variables.
+/// The environ of a request for the thread in this slot, which took it at `taken_us`,
+/// except what needs the exchange: a copy of the template, with the request's variables.
 pub(crate) fn environ<'py>(
     py: Python<'py>,
     remembered: &Mutex<Variables>,
     template: &Py<PyDict>,
     slot: usize,
     head: &RequestHead<'_>,
+    taken_us: u64,
 ) -> PyResult<Bound<'py, PyDict>> {
     let base = template.bind(py);
     let environ = with(remembered, |variables| {
@@ -50,7 +52,8 @@ pub(crate) fn environ<'py>(
     let queue_start = seconds(head.queue_start_us);
     environ.set_item(intern!(py, "mod_wsgi.request_start"), request_start)?;
     environ.set_item(intern!(py, "mod_wsgi.queue_start"), queue_start)?;
-    environ.set_item(intern!(py, "mod_wsgi.daemon_start"), now())?;
+    let daemon_start = seconds(taken_us);
+    environ.set_item(intern!(py, "mod_wsgi.daemon_start"), daemon_start)?;
     if !head.options.interim {
         environ.del_item(intern!(py, "wsgi.early_hints"))?;
     }
@@ -144,8 +147,16 @@ pub(crate) fn seconds(micros: u64) -> f64 {
 }
 
 pub(crate) fn now() -> f64 {
+    since_1970().as_secs_f64()
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_us() -> u64 {
+    micros(since_1970())
+}
+
+fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
-        .as_secs_f64()
 }

@@ -25,6 +25,8 @@ pub(crate) struct Exchange {
     pub(crate) label: Label,
     /// When the worker took it.
     pub(crate) started: Instant,
+    /// For how long it had waited for that, in microseconds.
+    pub(crate) queue_us: u64,
     pub(crate) head_only: bool,
     /// Whether a file may leave as a FILE frame.
     pub(crate) file_frames: bool,
@@ -64,6 +66,7 @@ impl Exchange {
             connection,
             label,
             started: Instant::now(),
+            queue_us: facts.queue_us,
             head_only: facts.head_only,
             file_frames: facts.options.file_frames,
             counts_as_activity: !facts.options.ignore_activity,

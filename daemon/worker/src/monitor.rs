@@ -314,7 +314,10 @@ impl Monitor {
                 worker.stop_within(Duration::from_millis(within_ms));
             }
             ToWorker::Dump => self.jobs.push(InterpreterJob::Dump),
-            ToWorker::Query => worker.control.send(&FromWorker::Report(report(worker))),
+            ToWorker::Query => {
+                let told = report::whole(worker);
+                worker.control.send(&FromWorker::Report(told));
+            }
             ToWorker::Requests { stacks: true } => self.jobs.push(InterpreterJob::Requests),
             ToWorker::Requests { stacks: false } => {
                 let told = report::requests(worker);

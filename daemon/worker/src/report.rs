@@ -3,10 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, TryLockError};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use wsgid_protocol::control::{RunningRequest, WorkerReport};
 use wsgid_protocol::in_flight::{Activity, RequestInFlight, WorkerRequests};
 
 use crate::exchange::Exchange;
+use crate::memory;
 use crate::meter::micros;
 use crate::sys;
 use crate::thread_slot::ThreadSlot;
@@ -28,6 +31,7 @@ pub(crate) fn report(worker: &Worker) -> WorkerReport {
         busy_us: stats.busy_us.load(Ordering::Relaxed),
         histogram: stats.histogram(),
         running: running.collect(),
+        ..WorkerReport::default()
     }
 }
 
@@ -74,4 +78,20 @@ pub(crate) fn activity(slot: &ThreadSlot, exchange: &Exchange) -> Activity {
 
 fn is_locked<T>(mutex: &Mutex<T>) -> bool {
     matches!(mutex.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// With what costs system calls.
+pub(crate) fn whole(worker: &Worker) -> WorkerReport {
+    WorkerReport {
+        memory: memory::resident(),
+        cpu_us: cpu_us(),
+        ..report(worker)
+    }
+}
+
+/// Processor time of this process so far.
+fn cpu_us() -> Option<u64> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    u64::try_from(micros).ok()
 }

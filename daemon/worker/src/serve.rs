@@ -155,12 +155,20 @@ impl Thread {
             let text = "REQUEST contradicts itself about its body";
             return Err(RequestReadError::protocol(head.id, text));
         }
-        let (facts, label) = CallFacts::new(&request);
+        let taken_us = environ::now_us();
+        let (facts, label) = CallFacts::new(&request, taken_us);
         let environ = worker
             .prepared()
             .and_then(|runtime| {
                 let template = &runtime.template;
-                environ::environ(py, &worker.variables, template, self.slot, &request)
+                environ::environ(
+                    py,
+                    &worker.variables,
+                    template,
+                    self.slot,
+                    &request,
+                    taken_us,
+                )
             })
             .map_err(|error| RequestReadError::protocol(head.id, error.to_string()))?;
         let body = request.body;
@@ -321,6 +329,7 @@ impl Thread {
             in_flight,
             request_us: micros(took),
             application_us: exchange.application_us.load(Ordering::Relaxed),
+            queue_us: exchange.queue_us,
         };
         let mut guard = lock::attached(py, &exchange.output);
         let output = &mut *guard;

@@ -3,6 +3,8 @@
 //! group may be used.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
@@ -42,6 +44,8 @@ pub(crate) struct GroupView {
     pub(crate) receive_buffer: u64,
     /// What its requests may write to the error log.
     pub(crate) log_rate: ByteRate,
+    /// Where its requests are counted, once one of them has looked (`workers/totals.rs`).
+    pub(crate) totals: OnceLock<&'static [AtomicU64]>,
 }
 
 pub(crate) type GroupViews = HashMap<String, GroupView>;
@@ -91,6 +95,7 @@ impl GroupView {
             send_buffer: config.send_buffer_size,
             receive_buffer: config.receive_buffer_size,
             log_rate: ByteRate::new(config.log_rate),
+            totals: OnceLock::new(),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::apr::text::optional;
 use crate::sys;
 
 /// Changes whenever the fields do: another build must not read them wrongly.
-const KEY: &CStr = c"mod_wsgid/2";
+const KEY: &CStr = c"mod_wsgid/3";
 
 /// Longest path of a socket, with its NUL.
 pub(crate) const SOCKET_PATH_MAX: usize = 108;
@@ -119,6 +119,8 @@ pub(crate) struct Retained {
     control: RawFd,
     /// The listening socket, or -1.
     listener: RawFd,
+    /// The memory of totals, or -1.
+    totals: RawFd,
     pub(crate) generations: Generations,
     socket_path: [u8; SOCKET_PATH_MAX],
     /// Seconds of the monotonic clock when it was last started.
@@ -166,6 +168,14 @@ impl Retained {
         }
     }
 
+    pub(crate) fn totals(&self) -> Option<BorrowedFd<'_>> {
+        self.borrow(self.totals)
+    }
+
+    pub(crate) fn set_totals(&mut self, fd: Option<OwnedFd>) {
+        Self::replace(&mut self.totals, fd);
+    }
+
     /// The listening socket's path; empty if there is none.
     pub(crate) fn socket_path(&self) -> String {
         let path = CStr::from_bytes_until_nul(&self.socket_path);
@@ -188,6 +198,7 @@ pub(crate) fn with<T>(f: impl FnOnce(&mut Retained) -> T) -> T {
     if is_new {
         retained.control = -1;
         retained.listener = -1;
+        retained.totals = -1;
     }
     f(retained)
 }

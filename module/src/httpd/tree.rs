@@ -43,6 +43,24 @@ pub(crate) fn copied(matters: fn(&str) -> bool) -> Vec<Node> {
     siblings(unsafe { sys::ap_conftree }, matters)
 }
 
+/// Whether the arguments of any directive hold one of these texts.
+pub(crate) fn names_any(texts: &[&CStr]) -> bool {
+    // SAFETY: httpd sets it when it has read its files, and modules only look.
+    any_names(unsafe { sys::ap_conftree }, texts)
+}
+
+fn any_names(first: *const sys::ap_directive_t, texts: &[&CStr]) -> bool {
+    // SAFETY: null, or a node of the configuration, which outlives the look.
+    let first = unsafe { first.as_ref() };
+    // SAFETY: likewise, each one's next.
+    std::iter::successors(first, |node| unsafe { node.next.as_ref() }).any(|node| {
+        // SAFETY: null or a C string of the configuration.
+        let arguments = unsafe { owned(node.args) };
+        let has = |text: &&CStr| arguments.contains(&*text.to_string_lossy());
+        texts.iter().any(has) || any_names(node.first_child, texts)
+    })
+}
+
 fn siblings(first: *const sys::ap_directive_t, matters: fn(&str) -> bool) -> Vec<Node> {
     // SAFETY: null, or a node of the configuration, which outlives the copying.
     let first = unsafe { first.as_ref() };

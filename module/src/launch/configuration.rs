@@ -14,8 +14,10 @@ use crate::configuration::settings::ServerSettings;
 use crate::configuration::{group_options, groups};
 use crate::httpd::log;
 use crate::httpd::server::{self, Server};
+use crate::httpd::tree;
 use crate::launch::talk::{self, Message};
 use crate::log_ids;
+use crate::request::outcome;
 use crate::workers::plan::ServingPlan;
 
 /// The application groups that imports and containers name.
@@ -39,6 +41,7 @@ pub(super) fn plan(settings: &ServerSettings) -> ServingPlan {
         generation: server::generation(),
         restrict_embedded: settings.restrict_embedded,
         slow_requests: settings.slow_requests,
+        notes: tree::names_any(&outcome::NOTES),
     }
 }
 

@@ -32,7 +32,7 @@ use crate::httpd::{process, spawn};
 use crate::log_ids::{self, LogLine};
 use crate::sys;
 use crate::workers::plan::ServingPlan;
-use crate::workers::{absence, child};
+use crate::workers::{absence, child, totals};
 
 const VERSION_COMPONENT: &str = concat!("mod_wsgid/", env!("CARGO_PKG_VERSION"));
 
@@ -115,6 +115,7 @@ fn bring_up(
     if retained.owner == 0 {
         retained.owner = getpid().as_raw();
     }
+    totals::prepare(retained);
     plan.secret = retained
         .generations
         .begin(plan.generation, process::random());
@@ -264,6 +265,14 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
         format!("supervisor started: `{}`, process {pid}", path.display())
     });
     let control = retained.control().ok_or("the control socket is closed")?;
+    if let Some(memory) = retained
+        .totals()
+        .and_then(|fd| fd.try_clone_to_owned().ok())
+    {
+        // Without it nothing is counted, which its first configuration would fail of too.
+        let _ = talk::encode(&FromParent::Totals, vec![memory])
+            .map(|message| talk::send(control, &message));
+    }
     // Children of these generations go on asking, for what is configured now.
     let generations = retained.generations.all();
     let (_, older) = generations.split_last().ok_or("there is no generation")?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use wsgid_protocol::Failure;
 use wsgid_protocol::head::FLAG_END;
+use wsgid_protocol::response::EndReport;
 
 use crate::httpd::log;
 use crate::log_ids::LogLine;
@@ -14,6 +15,7 @@ use crate::request::frames::{FrameHandler, Frames};
 use crate::workers::connection::{Wait, WorkerConnection, was_not_taken};
 use crate::workers::pool::PoolOf;
 use crate::workers::thread_reserve::HeldThread;
+use crate::workers::totals;
 
 /// A request that is counted in the pool of its connection until it is dropped.
 struct RequestLease<'e> {
@@ -42,9 +44,13 @@ impl Drop for RequestLease<'_> {
 const TRIES_MAX: u32 = 6;
 
 impl<'r> RequestExchange<'_, 'r> {
-    /// Carries it out. After `Ok` the answer is complete.
-    pub(crate) fn run(&self, handler: &mut dyn FrameHandler<'r>) -> Result<(), ExchangeError> {
+    /// Carries it out. After `Ok` the answer is complete; what the worker said of it.
+    pub(crate) fn run(
+        &self,
+        handler: &mut dyn FrameHandler<'r>,
+    ) -> Result<EndReport, ExchangeError> {
         let held = self.hold_thread()?;
+        let _alone = self.child.reserve.count_alone(self.group.key);
         self.r.note_thread(true);
         let outcome = self.try_until_done(&mut Frames::new(self, held.as_ref()), handler);
         self.r.note_thread(false);
@@ -71,7 +77,7 @@ impl<'r> RequestExchange<'_, 'r> {
         &self,
         frames: &mut Frames<'_, 'r>,
         handler: &mut dyn FrameHandler<'r>,
-    ) -> Result<(), ExchangeError> {
+    ) -> Result<EndReport, ExchangeError> {
         let pool = self
             .child
             .pools
@@ -89,7 +95,7 @@ impl<'r> RequestExchange<'_, 'r> {
                 None => self.open()?,
             };
             let again = match self.attempt(running, connection, frames, handler) {
-                Attempt::Done => return Ok(()),
+                Attempt::Done(report) => return Ok(report),
                 Attempt::Over(trouble) => return Err(trouble),
                 Attempt::Again(again) => again,
             };
@@ -110,6 +116,7 @@ impl<'r> RequestExchange<'_, 'r> {
 
     fn open(&self) -> Result<WorkerConnection, ExchangeError> {
         let plan = &self.child.plan;
+        totals::attach(plan.socket.as_deref());
         WorkerConnection::open(plan, self.group, self.application_group, &mut self.watch()).map_err(
             |wait| match wait {
                 Wait::Interrupted(interruption) => interruption.into(),
@@ -141,7 +148,7 @@ impl<'r> RequestExchange<'_, 'r> {
                     connection.note(&report);
                     running.give_back(connection);
                 }
-                Attempt::Done
+                Attempt::Done(report)
             }
             Err(Stop { attempt, reuse }) => {
                 if reuse {

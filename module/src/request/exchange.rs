@@ -28,6 +28,18 @@ pub(crate) enum ExchangeError {
     Body(BodyFault),
 }
 
+impl ExchangeError {
+    /// The status of the answer while nothing has left; `None` where httpd has one.
+    pub(crate) fn status(&self) -> Option<i32> {
+        match self {
+            Self::Failed(failure, _) => Some(failure.row().status.into()),
+            Self::ClientGone => Some(Failure::ClientGone.row().status.into()),
+            Self::Filter => None,
+            Self::Body(fault) => Some(fault.status),
+        }
+    }
+}
+
 /// Why a wait ended: what a tick found.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Interruption {
@@ -123,7 +135,7 @@ impl WaitPolicy for RequestWatch<'_> {
 /// How one attempt ended.
 pub(crate) enum Attempt {
     /// The answer is complete.
-    Done,
+    Done(EndReport),
     /// No worker has begun the request: it may be sent again.
     Again(UnbegunRequest),
     /// The request has failed.

@@ -4,12 +4,14 @@
 use std::fmt::Display;
 
 use wsgid_protocol::failure::Failure;
+use wsgid_protocol::totals::httpds;
 
 use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::log_ids::LogLine;
 use crate::request::target::ScriptTarget;
 use crate::workers::child::{self, Child};
+use crate::workers::totals;
 
 /// Logs and notes a row of the failure table; its status.
 pub(crate) fn report(
@@ -26,12 +28,25 @@ pub(crate) fn report(
             row.name, row.text
         )
     });
+    count(&target.group, failure);
     note(r, row.name);
     if r.has_started() {
         // What it is a part of breaks with it.
         note(r.answered(), row.name);
     }
     i32::from(row.status)
+}
+
+/// Counts a failure for the group; without one, for none.
+pub(crate) fn count(group: &str, failure: Failure) {
+    let child = child::get();
+    let cells = child.and_then(|child| match child.plan.groups.get(group) {
+        Some(group) => totals::of(group),
+        None => totals::of_none(),
+    });
+    if let Some(cells) = cells {
+        totals::add(cells, httpds::failure(failure), 1);
+    }
 }
 
 /// What this child of httpd keeps; the error is the status to refuse the request with.

@@ -21,7 +21,7 @@ use crate::request::mapping::{self, HANDLER, OLD_HANDLER, note};
 use crate::request::response::{Instead, Response, break_off};
 use crate::request::serving::ResponseDriver;
 use crate::request::target::{self, ScriptTarget};
-use crate::request::{failure, head, script_call};
+use crate::request::{failure, head, outcome, script_call};
 use crate::sys;
 
 /// Encode buffers up to this size are kept for the next request.
@@ -177,18 +177,20 @@ fn serve<'r>(
         exchange.run(&mut ResponseDriver::new(&mut body, &mut response, sendfile))
     });
     BUFFER.set(buffer);
+    let took_us = head::now_us().saturating_sub(r.request_time());
     if let Some(limit) = child.plan.slow_requests {
-        note_slow(r, target, limit);
+        note_slow(r, target, limit, Duration::from_micros(took_us));
     }
+    outcome::note(r, child, group, outcome.as_ref().ok());
+    outcome::count(r, group, &outcome, &response, took_us);
     Ok(match outcome {
-        Ok(()) => conclude(r, &response),
+        Ok(_) => conclude(r, &response),
         Err(trouble) => give_up(r, target, &trouble),
     })
 }
 
 /// WSGISlowRequests: from the client's first line to here, sending included.
-fn note_slow(r: Request<'_>, target: &ScriptTarget<'_>, limit: Duration) {
-    let took = Duration::from_micros(head::now_us().saturating_sub(r.request_time()));
+fn note_slow(r: Request<'_>, target: &ScriptTarget<'_>, limit: Duration, took: Duration) {
     if took >= limit {
         log::request(r, log_ids::SLOW_REQUEST, || {
             let method = r.method().unwrap_or_default().to_string_lossy();
@@ -232,6 +234,7 @@ fn give_up(r: Request<'_>, target: &ScriptTarget<'_>, trouble: &ExchangeError) -
     match trouble {
         ExchangeError::Failed(failure, text) => failed(r, target, *failure, text),
         ExchangeError::ClientGone => {
+            failure::count(&target.group, Failure::ClientGone);
             log::request(r, LogLine::DEBUG, || "the client has gone");
             if r.notes().get(c"wsgi.failure").is_none() {
                 r.notes().set(c"wsgi.failure", c"client-gone");

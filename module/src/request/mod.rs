@@ -15,6 +15,7 @@ pub(crate) mod head;
 pub(crate) mod headers;
 pub(crate) mod injected;
 pub(crate) mod mapping;
+pub(crate) mod outcome;
 pub(crate) mod proxies;
 pub(crate) mod response;
 pub(crate) mod script_call;

@@ -116,7 +116,7 @@ fn ask_target<'r>(
         exchange.run(&mut call)
     });
     match outcome {
-        Ok(()) => call.answer.ok_or(500),
+        Ok(_) => call.answer.ok_or(500),
         Err(ExchangeError::Failed(failure, text)) => {
             let text = format!("script `{}`: {text}", script.file.to_string_lossy());
             Err(failure::report(r, target, failure, text))

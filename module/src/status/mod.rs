@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use wsgid_protocol::answers::from_json;
 use wsgid_protocol::limits::{MAX_CONTROL_LEN, STATUS_TIMEOUT};
+use wsgid_protocol::metrics;
 use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::status::Status;
 use wsgid_protocol::{Failure, Kind};
@@ -21,8 +22,9 @@ use crate::httpd::log;
 use crate::httpd::request::Request;
 use crate::log_ids;
 use crate::sys;
+use crate::workers::child::{self, Child};
 use crate::workers::connection::{Wait, WaitPolicy, WorkerConnection};
-use crate::workers::{child, stopping};
+use crate::workers::stopping;
 
 pub(crate) const HANDLER: &CStr = c"wsgid-status";
 
@@ -86,10 +88,11 @@ fn shown(r: Request<'_>, json: &[u8]) -> Result<(&'static CStr, String), String>
             let json = escaped_json(&waiting::add_to_json(json));
             (c"application/json", Ok(json))
         }
-        Some(b"openmetrics") => (
-            c"application/openmetrics-text; version=1.0.0; charset=utf-8",
-            templates::metrics(&status),
-        ),
+        Some(b"openmetrics") => {
+            let threads = child::get().map(Child::threads);
+            let text = metrics::openmetrics(&status, threads.as_ref());
+            (metrics::CONTENT_TYPE, Ok(text))
+        }
         _ => (c"text/html; charset=utf-8", templates::page(&status)),
     };
     Ok((kind, text.map_err(|error| error.to_string())?))

@@ -1,15 +1,11 @@
-//! What the status page and the metrics show beside what the supervisor says: sums, and
-//! how long requests take. Pure.
+//! What the status page shows beside what the supervisor says: sums, and how long requests
+//! take. Pure.
 
 use std::cmp::Reverse;
 
 use serde::Serialize;
 use wsgid_protocol::in_flight::RequestInFlight;
 use wsgid_protocol::status::{FailedScript, GroupStatus, PoolStatus, Status, WorkerStatus};
-
-/// Powers of two of microseconds that are the edges of buckets in the metrics: 128 µs
-/// to 134 s.
-const EDGES: std::ops::RangeInclusive<usize> = 7..=27;
 
 /// A group, and its row in the overview.
 #[derive(Debug, Serialize)]
@@ -63,7 +59,6 @@ struct PoolOverview<'s> {
     /// Of its workers, each once: they fail in the same way, mostly.
     failed_scripts: Vec<&'s FailedScript>,
     durations: Vec<DurationCount>,
-    buckets: Vec<Bucket>,
     /// Those in flight, the oldest first.
     requests: Vec<RequestOverview<'s>>,
     /// Requests that wait for a worker, or in one for a thread.
@@ -84,7 +79,6 @@ impl<'s> PoolOverview<'s> {
             status,
             failed_scripts,
             durations: durations(&histogram),
-            buckets: buckets(&histogram),
             requests: requests(&status.workers),
             waiting: sum(status.workers.iter().map(|worker| worker.queued))
                 .saturating_add(status.waiting),
@@ -127,28 +121,6 @@ fn durations(histogram: &[u64]) -> Vec<DurationCount> {
         .skip_while(|(_, requests)| *requests == 0)
         .map(|(exponent, requests)| DurationCount { exponent, requests })
         .collect()
-}
-
-/// How many requests took less than `edge`.
-#[derive(Debug, Serialize)]
-struct Bucket {
-    /// In seconds.
-    edge: String,
-    below: u64,
-}
-
-/// The last one has all.
-fn buckets(histogram: &[u64]) -> Vec<Bucket> {
-    let below = |exponent: usize| sum(histogram.iter().take(exponent + 1).copied());
-    let edges = EDGES.map(|exponent| Bucket {
-        edge: ((1_u64 << exponent) as f64 / 1e6).to_string(),
-        below: below(exponent),
-    });
-    let all = Bucket {
-        edge: "+Inf".to_owned(),
-        below: below(histogram.len()),
-    };
-    edges.chain([all]).collect()
 }
 
 /// Durations of requests, all workers together: entry `n` is below 2^n µs.

@@ -1,12 +1,12 @@
 //! The forms in which the status is shown, each a template in `conf/status`: the
 //! page, one file without anything from elsewhere, in light and dark; its section
-//! on mod_status's page; and OpenMetrics. Called by the handler; knows nothing of
+//! on mod_status's page. Called by the handler; knows nothing of
 //! requests.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, Output, State, UndefinedBehavior, context, escape_formatter};
-use wsgid_protocol::readable::{escaped, escaped_lines};
+use wsgid_protocol::readable::escaped;
 use wsgid_protocol::status::{GroupState, Status};
 
 use crate::status::overview::GroupOverview;
@@ -24,11 +24,6 @@ pub(super) fn section(status: &Status) -> Result<String, Error> {
 /// `name: value` lines of another page.
 pub(super) fn auto(status: &Status) -> Result<String, Error> {
     render("auto.txt", status, true)
-}
-
-/// For Prometheus and its like.
-pub(super) fn metrics(status: &Status) -> Result<String, Error> {
-    render("metrics.txt", status, false)
 }
 
 /// Where the supervisor does not answer.
@@ -61,7 +56,6 @@ fn environment() -> Result<Environment<'static>, Error> {
     environment.add_filter("duration", duration);
     environment.add_filter("micros", micros);
     environment.add_filter("seconds", seconds);
-    environment.add_filter("label", label);
     for (name, text) in [
         (
             "status.html",
@@ -72,10 +66,6 @@ fn environment() -> Result<Environment<'static>, Error> {
             include_str!("../../../conf/status/problem.html"),
         ),
         ("auto.txt", include_str!("../../../conf/status/auto.txt")),
-        (
-            "metrics.txt",
-            include_str!("../../../conf/status/metrics.txt"),
-        ),
     ] {
         environment.add_template(name, text)?;
     }
@@ -120,20 +110,11 @@ fn micros(exponent: u32) -> String {
     }
 }
 
-/// The value of a label in OpenMetrics.
-fn label(text: &str) -> String {
-    escaped_lines(text)
-        .replace('\\', "\\\\")
-        .replace('"', "\\\"")
-        .replace('\n', "\\n")
-}
-
 #[cfg(test)]
 mod tests {
     use wsgid_protocol::in_flight::RequestInFlight;
     use wsgid_protocol::status::{
-        CauseStatus, FailedScript, GivenUpStatus, GroupStatus, PoolStatus, WorkerPhase,
-        WorkerStatus,
+        CauseStatus, FailedScript, GivenUpStatus, GroupStatus, PoolStatus, WorkerStatus,
     };
 
     use super::*;
@@ -251,52 +232,5 @@ mod tests {
         let expected = "WsgidReady shop: 1\nWsgidInFlight shop: 2\nWsgidWaiting shop: 3\nWsgidRestarts shop: 3\n\
                         WsgidReady wiki: 0\nWsgidInFlight wiki: 0\nWsgidWaiting wiki: 0\nWsgidRestarts wiki: 0\n";
         assert_eq!(auto(&status).unwrap(), expected);
-    }
-
-    #[test]
-    fn names_are_quoted_and_buckets_add_up() {
-        let worker = WorkerStatus {
-            pid: 7,
-            state: WorkerPhase::Ready,
-            requests: 4,
-            busy_us: 1_500_000,
-            histogram: vec![1, 0, 0, 0, 0, 0, 0, 2, 1],
-            ..WorkerStatus::default()
-        };
-        let pool = PoolStatus {
-            application_group: "x\ny".to_owned(),
-            waiting: 2,
-            restarts: 3,
-            workers: vec![worker],
-            ..PoolStatus::default()
-        };
-        let group = GroupStatus {
-            name: "a\"b\\".to_owned(),
-            pools: vec![pool],
-            ..GroupStatus::default()
-        };
-        let status = Status {
-            uptime_s: 5,
-            groups: vec![group],
-            ..Status::default()
-        };
-        let text = metrics(&status).unwrap();
-        let labels = "group=\"a\\\"b\\\\\",application_group=\"x\\ny\"";
-        for line in [
-            "wsgid_uptime_seconds 5".to_owned(),
-            format!("wsgid_waiting_requests{{{labels}}} 2"),
-            format!("wsgid_restarts_total{{{labels}}} 3"),
-            format!("wsgid_workers{{{labels},state=\"ready\"}} 1"),
-            format!("wsgid_worker_requests_total{{{labels},pid=\"7\"}} 4"),
-            format!("wsgid_request_duration_seconds_bucket{{{labels},le=\"0.000128\"}} 3"),
-            format!("wsgid_request_duration_seconds_bucket{{{labels},le=\"0.000256\"}} 4"),
-            format!("wsgid_request_duration_seconds_bucket{{{labels},le=\"134.217728\"}} 4"),
-            format!("wsgid_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} 4"),
-            format!("wsgid_request_duration_seconds_count{{{labels}}} 4"),
-            format!("wsgid_request_duration_seconds_sum{{{labels}}} 1.5"),
-        ] {
-            assert!(text.lines().any(|have| have == line), "{line}\n{text}");
-        }
-        assert!(text.ends_with("\n# EOF\n") && !text.contains("\n\n"));
     }
 }

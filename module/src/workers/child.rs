@@ -5,19 +5,28 @@ use std::sync::{Arc, OnceLock};
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::getpid;
+use wsgid_protocol::metrics::HttpdThreads;
 
 use crate::httpd::{retained, server};
 use crate::workers::loads::{self, Counted, Loads};
 use crate::workers::plan::{self, ServingPlan};
 use crate::workers::pool::ConnectionPools;
 use crate::workers::thread_reserve::{self, ThreadReserve};
-use crate::workers::{absence, group_log, thread_table};
+use crate::workers::{absence, group_log, thread_table, totals};
 
 pub(crate) struct Child {
     pub(crate) plan: Arc<ServingPlan>,
     pub(crate) pools: ConnectionPools,
     pub(crate) reserve: ThreadReserve,
     pid: u32,
+}
+
+impl Child {
+    /// Which threads of httpd the groups have, over all children.
+    pub(crate) fn threads(&self) -> HttpdThreads {
+        let groups = self.plan.groups.values();
+        self.reserve.threads(groups.filter(|group| group.serves))
+    }
 }
 
 static CHILD: OnceLock<Child> = OnceLock::new();
@@ -49,9 +58,11 @@ pub(crate) fn init() {
         if retained.owner != getpid().as_raw() {
             retained.set_control(None);
             retained.set_listener(None);
+            retained.set_totals(None);
         }
     });
     let plan = plan::current().unwrap_or_default();
+    totals::attach(plan.socket.as_deref());
     let pid = std::process::id();
     // Streams of HTTP/2 run on threads beside the MPM's.
     let idle_max = usize::try_from(server::threads_per_child()).unwrap_or(1) * 2;

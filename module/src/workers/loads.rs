@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::httpd::shared::{self, Inherited};
 use crate::workers::row_owner;
 
-const WORKER_CELLS: usize = 1024;
+pub(crate) const WORKER_CELLS: usize = 1024;
 
 /// Rows for children; who finds none counts for itself alone.
 const ROWS: usize = 256;
@@ -65,6 +65,13 @@ impl Table {
         })
     }
 
+    fn in_all_rows(self, cell: u32) -> u32 {
+        let rows = self.owners.iter().zip(self.rows.chunks(WORKER_CELLS));
+        rows.filter(|(owner, _)| owner.load(Ordering::Relaxed) != 0)
+            .filter_map(|(_, row)| row.get(cell as usize))
+            .fold(0, |sum, count| sum + count.load(Ordering::Relaxed))
+    }
+
     /// Takes back what processes that have gone had counted. A child that is
     /// killed between the two steps of one count leaves that one wrong.
     fn sweep(self, is_gone: impl Fn(u32) -> bool) {
@@ -90,6 +97,12 @@ pub(crate) fn sweep() {
     for table in TABLES.iter().filter_map(Inherited::get) {
         table.sweep(row_owner::is_gone);
     }
+}
+
+/// What the children that live have counted in their own rows.
+pub(crate) fn in_all_rows(counted: Counted, cell: u32) -> u32 {
+    let table = TABLES[counted as usize].get();
+    table.map_or(0, |table| table.in_all_rows(cell))
 }
 
 /// What one child counts, and sees of all.
@@ -130,6 +143,19 @@ impl Loads {
         if let Some((total, own)) = self.cells_of(worker) {
             own.fetch_add(1, Ordering::Relaxed);
             total.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts in the child's own row alone.
+    pub(crate) fn begin_own(&self, cell: u32) {
+        if let Some((_, own)) = self.cells_of(cell) {
+            own.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn end_own(&self, cell: u32) {
+        if let Some((_, own)) = self.cells_of(cell) {
+            own.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -183,6 +209,19 @@ mod tests {
         let next = table.claim(12).unwrap();
         table.sweep(|pid| pid == 12);
         assert_eq!(next.of(7), 1);
+    }
+
+    #[test]
+    fn what_a_child_counts_for_itself_is_summed_and_forgotten_with_it() {
+        let table = table(2);
+        let [one, dead] = [10, 11].map(|pid| table.claim(pid).unwrap());
+        one.begin_own(9);
+        one.begin_own(9);
+        one.end_own(9);
+        dead.begin_own(9);
+        assert_eq!(table.in_all_rows(9), 2);
+        table.sweep(|pid| pid == 11);
+        assert_eq!(table.in_all_rows(9), 1);
     }
 
     #[test]

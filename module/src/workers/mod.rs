@@ -17,3 +17,4 @@ pub(crate) mod sent_file;
 pub(crate) mod stopping;
 pub(crate) mod thread_reserve;
 pub(crate) mod thread_table;
+pub(crate) mod totals;

@@ -24,6 +24,8 @@ pub(crate) struct ServingPlan {
     pub(crate) restrict_embedded: bool,
     /// Requests that take longer are named in the log.
     pub(crate) slow_requests: Option<Duration>,
+    /// Whether a directive names a note of `request/outcome.rs`.
+    pub(crate) notes: bool,
 }
 
 impl ServingPlan {

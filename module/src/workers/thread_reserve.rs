@@ -13,12 +13,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use wsgid_protocol::metrics::HttpdThreads;
+
+use crate::configuration::groups::GroupView;
 use crate::httpd::process;
 use crate::httpd::shared::{self, Inherited};
 use crate::workers::admission::{
     AGES, Admission, LONG, ReserveFull, ReserveState, ThreadClaim, kept,
 };
-use crate::workers::loads::{Counted, Loads};
+use crate::workers::loads::{self, Counted, Loads, WORKER_CELLS};
 use crate::workers::thread_table::{ThreadRow, ThreadTable, passed};
 use crate::workers::{completion_rate, stopping};
 
@@ -104,6 +107,24 @@ impl Drop for HeldThread {
     }
 }
 
+/// A request that is under way where there is one group; counted until this is dropped.
+pub(crate) struct CountedAlone<'l> {
+    loads: &'l Loads,
+    cell: u32,
+}
+
+impl Drop for CountedAlone<'_> {
+    fn drop(&mut self) {
+        self.loads.end_own(self.cell);
+    }
+}
+
+/// Where the requests of a group are counted if there is only one, and the implicit one.
+const fn cell_of(key: u32) -> u32 {
+    const OTHERS: u32 = 8;
+    OTHERS + key % (WORKER_CELLS as u32 - OTHERS)
+}
+
 impl ThreadReserve {
     /// For the child that calls.
     pub(crate) fn of_child(pid: u32, threads: u32, several: bool) -> Self {
@@ -115,6 +136,37 @@ impl ThreadReserve {
             threads,
             several,
         }
+    }
+
+    /// Which threads the groups have, over all children.
+    pub(crate) fn threads<'g>(&self, groups: impl Iterator<Item = &'g GroupView>) -> HttpdThreads {
+        let several = self
+            .rows
+            .filter(|_| self.several)
+            .map(ThreadTable::by_group);
+        let of = |group: &GroupView| match &several {
+            Some(counts) => counts.get(&group.key).copied().unwrap_or_default(),
+            None => (loads::in_all_rows(Counted::Threads, cell_of(group.key)), 0),
+        };
+        HttpdThreads {
+            groups: groups
+                .map(|group| (group.name.clone(), of(group)))
+                .collect(),
+            most: self.threads,
+        }
+    }
+
+    /// Counts the thread of a request where groups need not be kept apart, and nothing is
+    /// decided by it: two additions that no other process sees.
+    pub(crate) fn count_alone(&self, key: u32) -> Option<CountedAlone<'_>> {
+        let cell = cell_of(key);
+        (!self.several).then(|| {
+            self.loads.begin_own(cell);
+            CountedAlone {
+                loads: &self.loads,
+                cell,
+            }
+        })
     }
 
     /// Lets a request begin, perhaps after a wait; or says why it must not. Where there

@@ -149,6 +149,23 @@ impl ThreadTable {
         counts
     }
 
+    /// By key, how many requests run and how many wait.
+    pub(crate) fn by_group(self) -> BTreeMap<u32, (u32, u32)> {
+        let mut counts = BTreeMap::<u32, (u32, u32)>::new();
+        for [owner, group, _, _, waits, ..] in self.used() {
+            if owner.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let (running, waiting) = counts.entry(group.load(Ordering::Relaxed)).or_default();
+            if waits.load(Ordering::Relaxed) == 0 {
+                *running += 1;
+            } else {
+                *waiting += 1;
+            }
+        }
+        counts
+    }
+
     /// Frees the rows of processes that have gone.
     fn sweep(self, is_gone: impl Fn(u32) -> bool) {
         for [owner, key, ..] in self.used() {
@@ -221,6 +238,7 @@ mod tests {
         let seen = rows.look(7, 3000, AGES);
         assert_eq!((seen.begun, seen.old), (2, 1));
         assert_eq!(rows.look(7, 7000, AGES).old, 3);
+        assert_eq!(rows.by_group(), [(7, (3, 1)), (8, (1, 0))].into());
         drop(held);
         assert_eq!(rows.look(7, 7000, AGES), GroupRequests::default());
     }

@@ -96,6 +96,7 @@ pub(crate) fn from_parent() -> Vec<(&'static str, FromParent)> {
             "log-left-out",
             FromParent::LogLeftOut(vec![("site".to_owned(), 3, 400)]),
         ),
+        ("totals", FromParent::Totals),
     ]
 }
 
@@ -245,6 +246,8 @@ pub(crate) fn report() -> WorkerReport {
             what: "GET /slow".to_owned(),
             for_us: 12_000_000,
         }],
+        memory: Some(50 << 20),
+        cpu_us: Some(3_000_000),
     }
 }
 

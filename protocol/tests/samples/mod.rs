@@ -313,6 +313,7 @@ pub(crate) fn end_report() -> EndReport {
         in_flight: 3,
         request_us: 70_000,
         application_us: 5_000_000_000,
+        queue_us: 900,
     }
 }
 

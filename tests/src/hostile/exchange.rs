@@ -93,6 +93,7 @@ impl Exchange {
             in_flight: 0,
             request_us: 1,
             application_us: 1,
+            queue_us: 1,
         })
     }
 

@@ -149,6 +149,8 @@ pub(super) const CASES: &[Case] = &[
             busy_us: u64::MAX,
             histogram: vec![u64::MAX; 2000],
             running: vec![running; 200],
+            memory: Some(u64::MAX),
+            cpu_us: Some(u64::MAX),
         };
         flood(e, 200, &FromWorker::Report(report))
     }),

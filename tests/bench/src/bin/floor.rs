@@ -86,6 +86,7 @@ impl Worker {
             in_flight: 0,
             request_us: 1,
             application_us: 1,
+            queue_us: 1,
         };
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
