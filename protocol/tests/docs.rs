@@ -1,12 +1,12 @@
-//! What is printed from the tables of options and of kinds of frame must say what they
-//! say: `docs/options.md`, §3 of PROTOCOL.md, and the numbers in the worker's `wire.py`.
+//! What is printed from the tables of options, metrics and kinds of frame must say what they
+//! say: `docs/options.md`, the table of `docs/watching.md`, §3 of PROTOCOL.md, and the numbers in the worker's `wire.py`.
 //! `UPDATE_DOCS=1 cargo test -p wsgid-protocol --test docs` writes them again.
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 use std::fmt::Write as _;
 use std::path::Path;
 
-use wsgid_protocol::{GroupConfig, Kind, frame, option};
+use wsgid_protocol::{GroupConfig, Kind, frame, metrics, option};
 
 /// The text of a file, by its path from this crate.
 fn text_of(name: &str) -> String {
@@ -120,4 +120,31 @@ fn default_of(name: &str) -> String {
         done && group == fresh
     };
     values.find(is_default).unwrap_or_else(|| "–".to_owned())
+}
+
+#[test]
+fn metrics_for_people() {
+    let mut page = String::new();
+    for family in metrics::TABLE {
+        let labels: Vec<String> = family
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
+        let kind = format!("{:?}", family.kind).to_lowercase();
+        writeln!(
+            page,
+            "| `{}` | {kind} | {} | {} |",
+            family.full_name(),
+            labels.join(", "),
+            family.help
+        )
+        .unwrap();
+    }
+    is_written_between(
+        "../docs/watching.md",
+        "| metric | type | labels | what it is |\n|---|---|---|---|\n",
+        "\n## Alerts\n",
+        &page,
+    );
 }

@@ -106,6 +106,27 @@ impl Standalone {
         *child = supervise(self.directory.path());
     }
 
+    /// Kills the supervisor, and starts another.
+    fn kill(&self) {
+        let mut child = self.supervisor.lock().expect("no thread has failed");
+        child.kill().expect("it runs");
+        child.wait().expect("it is a child of this process");
+        *child = supervise(self.directory.path());
+    }
+
+    /// Requests of the group that were answered with 200, as the supervisor says.
+    fn counted(&self) -> Option<u64> {
+        let out = Command::new(artifacts::wsgid())
+            .args(["status", "--openmetrics", "--socket"])
+            .arg(self.directory.path())
+            .output()
+            .expect("wsgid can be run");
+        let text = String::from_utf8_lossy(&out.stdout);
+        let line = "wsgid_requests_total{group=\"site\",status=\"2xx\"} ";
+        let mut lines = text.lines();
+        lines.find_map(|known| known.strip_prefix(line)?.parse().ok())
+    }
+
     /// How often each request was begun.
     fn begun(&self) -> BTreeMap<String, usize> {
         let text = fs::read_to_string(self.site.file("journal")).expect("it is there");
@@ -270,5 +291,43 @@ fn a_supervisor_that_is_stopped_for_good_is_said_after_connect_timeout() {
             begun.elapsed()
         );
         httpd.stop();
+    });
+}
+
+/// httpd's children go on counting in the file that they have; the next supervisor, and the
+/// next httpd, go on with it.
+#[test]
+fn totals_outlive_the_supervisor_and_httpd() {
+    heavy_case(Limit::seconds(120), || {
+        let standalone = Standalone::start("shutdown-timeout = '10s'\n");
+        let mut sent = 0;
+        let mut ask = |httpd: &Httpd| {
+            for _ in 0..5 {
+                eventually("an answer", Duration::from_secs(20), || {
+                    (httpd.client().get("/x").ok()?.status == 200).then_some(())
+                });
+                sent += 1;
+            }
+            eventually("the count", Duration::from_secs(20), || {
+                let counted = standalone.counted()?;
+                assert!(counted <= sent, "{counted} of {sent}");
+                (counted == sent).then_some(())
+            });
+        };
+        let httpd = standalone.httpd();
+        ask(&httpd);
+        standalone.kill();
+        ask(&httpd);
+        standalone.restart();
+        ask(&httpd);
+        httpd.stop();
+        let another = standalone.httpd();
+        ask(&another);
+        another.stop();
+        if nix::unistd::geteuid().is_root() {
+            let file = fs::metadata(standalone.directory.path().join("totals"));
+            let mode = file.expect("it is beside the socket").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+        }
     });
 }

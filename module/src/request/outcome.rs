@@ -48,9 +48,10 @@ pub(crate) fn count(
         }
         Err(trouble) => trouble.status().unwrap_or_else(|| r.status()),
     };
-    totals::add(cells, httpds::requests(status), 1);
     totals::add(cells, httpds::duration(took_us), 1);
     totals::add(cells, httpds::DURATION_US, took_us);
+    // Last: what is counted here has all its other numbers.
+    totals::add(cells, httpds::requests(status), 1);
 }
 
 /// Notes who served it and how long that took, where a directive names one of the notes.

@@ -88,7 +88,8 @@ fn shown(r: Request<'_>, json: &[u8]) -> Result<(&'static CStr, String), String>
             let json = escaped_json(&waiting::add_to_json(json));
             (c"application/json", Ok(json))
         }
-        Some(b"openmetrics") => {
+        // Prometheus writes a parameter without a value so.
+        Some(b"openmetrics" | b"openmetrics=") => {
             let threads = child::get().map(Child::threads);
             let text = metrics::openmetrics(&status, threads.as_ref());
             (metrics::CONTENT_TYPE, Ok(text))

@@ -69,12 +69,14 @@ fn totals_are_what_clients_counted_and_never_fall() {
         let tally = load.stop();
         let scrapes = scraper.stop();
         assert!(scrapes >= 50, "{scrapes} scrapes");
-        // What has just been answered is counted a moment later.
+        // What has just been answered is counted a moment later, its failure after that.
         let asked = tally.ok + tally.failed();
         let after = eventually("all requests", SOON, || {
             let after = scrape(&httpd);
-            let counted = after.sum("wsgid_requests_total") - before.sum("wsgid_requests_total");
-            (counted >= asked as f64).then_some(after)
+            let sum = |name| after.sum(name) - before.sum(name);
+            let is_all = sum("wsgid_requests_total") >= asked as f64
+                && sum("wsgid_failures_total") >= tally.failed() as f64;
+            is_all.then_some(after)
         });
         let grew = |name: &str, label: &str| after.of(name, label) - before.of(name, label);
         assert_eq!(
