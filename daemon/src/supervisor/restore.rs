@@ -28,7 +28,7 @@ impl Supervisor {
         self.access.allowed.set(state.allowed.unwrap_or(u32::MAX));
         self.logs.resume(take_files(&state.files, fds)?, state.log);
         if let Some(number) = state.totals {
-            self.totals = Totals(Some(Arc::new(File::from(fds.take(number)?))));
+            self.totals = Totals::taken(Some(Arc::new(File::from(fds.take(number)?))));
         }
         for generation in state.known {
             self.access.resume(generation);

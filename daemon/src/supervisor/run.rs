@@ -209,7 +209,7 @@ impl Supervisor {
             FromParent::Logs => {}
             FromParent::Reads => self.lifetime.unconfigured = Some(Instant::now()),
             FromParent::LogLeftOut(counts) => self.groups.count_left_out(counts),
-            FromParent::Totals => self.totals = Totals(message.files.into_iter().next()),
+            FromParent::Totals => self.totals = Totals::taken(message.files.into_iter().next()),
         }
     }
 }

@@ -34,6 +34,12 @@ const NUMBER: usize = size_of::<u64>();
 pub(super) struct Totals(pub(super) Option<Arc<File>>);
 
 impl Totals {
+    /// Memory that somebody hands over; a module of another release may lay it out otherwise.
+    pub(super) fn taken(file: Option<Arc<File>>) -> Self {
+        let is_known = |file: &Arc<File>| read(file, 0, 1).is_ok_and(|mark| mark == [MARK]);
+        Self(file.filter(is_known))
+    }
+
     /// What was counted of a group; all of it is 0 where nothing was.
     pub(super) fn of(&self, group: &str) -> Option<GroupTotals> {
         let file = self.0.as_ref()?;
@@ -285,6 +291,15 @@ mod tests {
         assert_eq!((totals.given_up, totals.restarts["asked"]), (1, 3));
         assert_eq!(second.of("wiki").unwrap().restarts["asked"], 1);
         assert!(totals.since > 0 && totals.requests.is_empty());
+    }
+
+    #[test]
+    fn memory_of_another_form_is_not_touched() {
+        let place = tempfile::tempfile().unwrap();
+        place.set_len(LEN as u64).unwrap();
+        let totals = Totals::taken(Some(Arc::new(place)));
+        totals.add("shop", &[(supervisors::GIVEN_UP, 1)]);
+        assert_eq!(totals.of("shop"), None);
     }
 
     #[test]
