@@ -41,7 +41,7 @@ fn top_shows_what_failed_first_and_follows_keys() {
         assert!(lines[0].starts_with("wsgid "), "{lines:#?}");
         assert!(lines[2].starts_with("GROUP"), "{lines:#?}");
         assert!(
-            lines[3].starts_with("zoo") && lines[3].contains("failed"),
+            lines[3].starts_with("zoo") && lines[3].contains("cannot start"),
             "{lines:#?}"
         );
         assert!(place(&lines, "busy") < place(&lines, "calm"), "{lines:#?}");

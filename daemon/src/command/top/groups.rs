@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use wsgid_protocol::status::{GroupStatus, PoolMode, Status, WorkerPhase};
+use wsgid_protocol::status::{GroupState, GroupStatus, Status};
 
 /// What the groups may be sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -110,7 +110,6 @@ impl Groups {
 impl GroupRow {
     /// `earlier`: the group as it was some seconds before.
     fn new(group: &GroupStatus, earlier: Option<(f64, &GroupStatus)>) -> Self {
-        let (state, urgency) = state(group);
         let ready = group.workers().filter(|worker| worker.is_ready()).count();
         let capacity = (ready as u64).saturating_mul(group.threads.into());
         let used = |group: &GroupStatus| group.control_group.as_ref().and_then(|one| one.cpu_ms);
@@ -120,8 +119,8 @@ impl GroupRow {
         });
         Self {
             name: group.name.clone(),
-            state,
-            urgency,
+            state: group.state.word(),
+            urgency: urgency(group.state),
             ready,
             workers: group.workers().count(),
             busy: sum(group.workers().map(|worker| worker.in_flight)),
@@ -186,31 +185,24 @@ fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }
 
-/// The worst that can be said of a group.
-fn state(group: &GroupStatus) -> (&'static str, Urgency) {
-    let has = |wanted: WorkerPhase| group.workers().any(|worker| worker.state == wanted);
-    let pools = &group.pools;
-    let is_broken = group
-        .workers()
-        .any(|worker| !worker.failed_scripts.is_empty());
-    if group.problem.is_some() || pools.iter().any(|pool| pool.state == PoolMode::Failed) {
-        ("failed", Urgency::Bad)
-    } else if is_broken {
-        ("a script failed", Urgency::Bad)
-    } else if pools.iter().any(|pool| pool.given_up.is_some()) {
-        ("old code", Urgency::Bad)
-    } else if group.removed {
-        ("leaving", Urgency::Quiet)
-    } else if group.stopped {
-        ("stopped", Urgency::Quiet)
-    } else if pools.iter().any(|pool| pool.next_generation.is_some()) {
-        ("replacing", Urgency::Warning)
-    } else if has(WorkerPhase::Ready) {
-        ("running", Urgency::Good)
-    } else if has(WorkerPhase::Starting) || has(WorkerPhase::Queued) {
-        ("starting", Urgency::Warning)
-    } else {
-        ("idle", Urgency::Quiet)
+/// As the status page has it.
+const fn urgency(state: GroupState) -> Urgency {
+    match state {
+        GroupState::Failed
+        | GroupState::CannotStart
+        | GroupState::Failing
+        | GroupState::ScriptFailed
+        | GroupState::Crashing
+        | GroupState::NotAnswering
+        | GroupState::ServingOldCode
+        | GroupState::Degraded => Urgency::Bad,
+        GroupState::Busy | GroupState::Starting | GroupState::Replacing | GroupState::Stopping => {
+            Urgency::Warning
+        }
+        GroupState::Running => Urgency::Good,
+        GroupState::Stopped | GroupState::Leaving | GroupState::Idle | GroupState::Unknown => {
+            Urgency::Quiet
+        }
     }
 }
 
@@ -218,7 +210,7 @@ fn state(group: &GroupStatus) -> (&'static str, Urgency) {
 mod tests {
     use std::time::Duration;
 
-    use wsgid_protocol::status::{ControlGroupStatus, PoolStatus, WorkerStatus};
+    use wsgid_protocol::status::{ControlGroupStatus, PoolStatus, WorkerPhase, WorkerStatus};
 
     use super::*;
 
@@ -233,6 +225,7 @@ mod tests {
         };
         GroupStatus {
             name: name.to_owned(),
+            state: GroupState::Running,
             threads: 5,
             control_group: Some(ControlGroupStatus {
                 cpu_ms: Some(requests * 10),
@@ -261,12 +254,12 @@ mod tests {
     fn what_needs_somebody_is_first_whatever_the_order() {
         let failed = GroupStatus {
             name: "zoo".to_owned(),
-            problem: Some("no such user".to_owned()),
+            state: GroupState::CannotStart,
             ..GroupStatus::default()
         };
         let stopped = GroupStatus {
             name: "bar".to_owned(),
-            stopped: true,
+            state: GroupState::Stopped,
             ..GroupStatus::default()
         };
         let all = named(vec![group("a", 1, 9), stopped, group("c", 4, 2), failed]);

@@ -92,7 +92,7 @@ fn headlines(view: &View, rows: &[&GroupRow]) -> Vec<Line<'static>> {
         .fold(0, |sum, row| row.waiting.saturating_add(sum));
     let groups = if count == 1 { "group" } else { "groups" };
     let mut second = vec![Span::raw(format!("{count} {groups}, "))];
-    let of_bad = Span::raw(format!("{bad} failed"));
+    let of_bad = Span::raw(format!("{bad} with problems"));
     second.push(if bad > 0 {
         of_bad.style(style(Urgency::Bad))
     } else {
@@ -169,7 +169,7 @@ fn draw_groups(frame: &mut Frame<'_>, area: Rect, view: &View, rows: &[&GroupRow
     });
     let widths = [
         Constraint::Min(12),
-        Constraint::Length(15),
+        Constraint::Length(16),
         Constraint::Length(6),
         Constraint::Length(7),
         Constraint::Length(5),
@@ -258,7 +258,9 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
     use wsgid_protocol::in_flight::RequestInFlight;
-    use wsgid_protocol::status::{GroupStatus, PoolStatus, Status, WorkerPhase, WorkerStatus};
+    use wsgid_protocol::status::{
+        GroupState, GroupStatus, PoolStatus, Status, WorkerPhase, WorkerStatus,
+    };
 
     use super::*;
 
@@ -282,6 +284,7 @@ mod tests {
         };
         let running = |number: u32| GroupStatus {
             name: format!("site{number}"),
+            state: GroupState::Running,
             threads: 5,
             pools: vec![PoolStatus {
                 workers: vec![worker.clone()],
@@ -291,7 +294,7 @@ mod tests {
         };
         let broken = GroupStatus {
             name: "wiki".to_owned(),
-            problem: Some("no such user".to_owned()),
+            state: GroupState::Failed,
             ..GroupStatus::default()
         };
         let mut view = View::default();
@@ -323,7 +326,7 @@ mod tests {
         assert_eq!(lines[0], "wsgid 0.1.0 (pid 1), up 0 s");
         assert_eq!(
             lines[1],
-            "41 groups, 1 failed, 40 in flight, 80 waiting; sorted by BUSY"
+            "41 groups, 1 with problems, 40 in flight, 80 waiting; sorted by BUSY"
         );
         assert!(
             lines[2].starts_with("GROUP") && lines[2].ends_with("CPU"),
