@@ -25,7 +25,7 @@ use crate::channel::operator::NAME;
 use crate::command::find_socket;
 use crate::command::print::say;
 use crate::command::print_status::print_status;
-use crate::command::waiting::{self, Wait};
+use crate::command::waiting::{self, WaitOptions};
 use crate::exit_code;
 use wsgid_protocol::readable::escaped;
 
@@ -60,7 +60,7 @@ pub(crate) struct GroupCommand {
     #[command(flatten)]
     of: OneGroup,
     #[command(flatten)]
-    wait: Wait,
+    wait: WaitOptions,
 }
 
 /// `wsgid reload`.
@@ -69,7 +69,7 @@ pub(crate) struct Reload {
     #[command(flatten)]
     socket: Socket,
     #[command(flatten)]
-    wait: Wait,
+    wait: WaitOptions,
 }
 
 /// Why there is nothing to print.
@@ -133,7 +133,10 @@ pub(crate) fn metrics(socket: &Socket) -> ExitCode {
 pub(crate) fn start(args: &GroupCommand, command: impl FnOnce(String) -> Command) -> ExitCode {
     let group = &args.of.group;
     match ask_owner::<Commanded>(&args.of, &command(group.clone())) {
-        Ok((place, done)) => waiting::until_served(&place, Some(group), &done.begun, &args.wait),
+        Ok((place, done)) => {
+            let ask = || progress(&place, Some(group));
+            waiting::until_served(&ask, Some(group), &done.begun, &args.wait)
+        }
         Err(error) => error.report(),
     }
 }
@@ -144,7 +147,9 @@ pub(crate) fn stop(args: &GroupCommand) -> ExitCode {
     let command = Command::Stop { group };
     match ask_owner::<Commanded>(&args.of, &command) {
         Ok((place, done)) => {
-            waiting::until_stopped(&place, &args.of.group, &done.begun, &args.wait)
+            let group = &args.of.group;
+            let ask = || progress(&place, Some(group));
+            waiting::until_stopped(&ask, group, &done.begun, &args.wait)
         }
         Err(error) => error.report(),
     }
@@ -175,7 +180,8 @@ pub(crate) fn reload(args: &Reload) -> ExitCode {
     for problem in &done.problems {
         eprintln!("{}", escaped(problem.as_bytes()));
     }
-    let outcome = waiting::until_served(&place, None, &done.begun, &args.wait);
+    let ask = || progress(&place, None);
+    let outcome = waiting::until_served(&ask, None, &done.begun, &args.wait);
     if done.problems.is_empty() {
         outcome
     } else {
@@ -218,6 +224,12 @@ pub(crate) fn reexec(socket: &Socket) -> ExitCode {
 fn failure(text: &str) -> ExitCode {
     eprintln!("wsgid: {text}");
     ExitCode::from(exit_code::FAILURE)
+}
+
+/// How one group, or all, are; or the exit code.
+fn progress(place: &Path, group: Option<&str>) -> Result<Status, ExitCode> {
+    let group = group.map(str::to_owned);
+    ask_at(place, &Command::Progress { group }).map_err(|error| error.report())
 }
 
 /// The sockets of the supervisors that are meant: one at least.
@@ -278,10 +290,7 @@ pub(super) fn ask<T: DeserializeOwned>(
 }
 
 /// Asks once more where the supervisor is just becoming another program.
-pub(super) fn ask_at<T: DeserializeOwned>(
-    path: &Path,
-    command: &Command,
-) -> Result<T, ClientError> {
+fn ask_at<T: DeserializeOwned>(path: &Path, command: &Command) -> Result<T, ClientError> {
     let begun = Instant::now();
     loop {
         match exchange(path, command) {

@@ -15,13 +15,13 @@ const ENDS_MAX: u64 = 3;
 #[derive(Debug)]
 pub(super) struct Awaited {
     pool: AwaitedPool,
-    /// Workers that had ended when it was looked at first.
-    restarts: Option<u64>,
+    /// Workers that had ended when it was looked at first, and what had gone wrong last.
+    before: Option<(u64, Option<String>)>,
 }
 
 /// How it stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Standing {
     UnderWay,
     Came(Outcome),
 }
@@ -52,10 +52,7 @@ pub(super) enum Outcome {
 
 impl Awaited {
     pub(super) const fn new(pool: AwaitedPool) -> Self {
-        Self {
-            pool,
-            restarts: None,
-        }
+        Self { pool, before: None }
     }
 
     /// The pool in words.
@@ -67,8 +64,14 @@ impl Awaited {
         }
     }
 
-    pub(super) fn last_problem<'s>(&self, status: &'s Status) -> Option<&'s str> {
-        self.found(status)?.1.last_problem.as_deref()
+    /// What has gone wrong since it is waited for.
+    pub(super) fn problem<'s>(&self, status: &'s Status) -> Option<&'s str> {
+        let (_, pool) = self.found(status)?;
+        let (restarts, problem) = self.before.as_ref()?;
+        let ended = pool.causes.last().filter(|_| pool.restarts > *restarts);
+        let other = pool.last_problem.as_deref();
+        let other = other.filter(|other| Some(*other) != problem.as_deref());
+        ended.map(|cause| cause.text.as_str()).or(other)
     }
 
     fn found<'s>(&self, status: &'s Status) -> Option<(&'s GroupStatus, &'s PoolStatus)> {
@@ -79,19 +82,20 @@ impl Awaited {
     }
 
     /// How it stands with it.
-    pub(super) fn judge(&mut self, status: &Status) -> Verdict {
+    pub(super) fn judge(&mut self, status: &Status) -> Standing {
         let Some((group, pool)) = self.found(status) else {
-            return Verdict::Came(Outcome::Gone);
+            return Standing::Came(Outcome::Gone);
         };
         if let Some(problem) = &group.problem {
-            return Verdict::Came(Outcome::DoesNotStart(problem.clone()));
+            return Standing::Came(Outcome::DoesNotStart(problem.clone()));
         }
-        let before = *self.restarts.get_or_insert(pool.restarts);
+        let now = || (pool.restarts, pool.last_problem.clone());
+        let before = self.before.get_or_insert_with(now).0;
         let outcome = match self.of_generation(pool) {
             Some(outcome) => Some(outcome),
             None => of_state(pool, pool.restarts.saturating_sub(before)),
         };
-        outcome.map_or(Verdict::UnderWay, Verdict::Came)
+        outcome.map_or(Standing::UnderWay, Standing::Came)
     }
 
     fn of_generation(&self, pool: &PoolStatus) -> Option<Outcome> {
@@ -129,21 +133,23 @@ impl Awaited {
 
 /// What the whole pool comes to, whatever its generations.
 fn of_state(pool: &PoolStatus, ends: u64) -> Option<Outcome> {
+    let problem = || {
+        let last = pool.causes.last().map(|cause| cause.text.clone());
+        let known = [pool.why.clone(), last, pool.last_problem.clone()];
+        known.into_iter().flatten().next().unwrap_or_default()
+    };
     match pool.state {
         GroupState::Stopped | GroupState::Stopping => return Some(Outcome::Stopped),
         GroupState::Leaving => return Some(Outcome::Gone),
         GroupState::Failed | GroupState::CannotStart => {
-            let cause = pool.cause.clone().or_else(|| pool.last_problem.clone());
-            return Some(Outcome::DoesNotStart(cause.unwrap_or_default()));
+            return Some(Outcome::DoesNotStart(problem()));
         }
         _ => {}
     }
     if ends < ENDS_MAX || pool.ready().next().is_some() {
         return None;
     }
-    let last = pool.causes.last().map(|cause| cause.text.clone());
-    let last = last.or_else(|| pool.last_problem.clone());
-    Some(Outcome::DoesNotStart(last.unwrap_or_default()))
+    Some(Outcome::DoesNotStart(problem()))
 }
 
 /// Whether a group has stopped; `Some(false)`: it was started meanwhile.
@@ -258,22 +264,22 @@ mod tests {
         }
     }
 
-    fn judge(pool: PoolStatus) -> Verdict {
+    fn judge(pool: PoolStatus) -> Standing {
         awaited().judge(&of(pool))
     }
 
     #[test]
     fn a_generation_that_serves_or_comes() {
         use WorkerPhase::{Draining, Ready, Starting};
-        let serves = |generation| Verdict::Came(Outcome::Serves(generation));
+        let serves = |generation| Standing::Came(Outcome::Serves(generation));
         assert_eq!(
             judge(pool(2, Some(3), &[(2, Ready), (3, Starting)])),
-            Verdict::UnderWay
+            Standing::UnderWay
         );
         // Others of it are ready, and the old one serves yet.
         assert_eq!(
             judge(pool(2, Some(3), &[(2, Ready), (3, Ready), (3, Starting)])),
-            Verdict::UnderWay
+            Standing::UnderWay
         );
         assert_eq!(
             judge(pool(3, None, &[(2, Draining), (3, Ready)])),
@@ -281,18 +287,18 @@ mod tests {
         );
         assert_eq!(
             judge(pool(3, None, &[(2, Draining), (3, Starting)])),
-            Verdict::UnderWay
+            Standing::UnderWay
         );
         // A later one has been begun, has taken over.
-        assert_eq!(judge(pool(2, Some(4), &[(2, Ready)])), Verdict::UnderWay);
+        assert_eq!(judge(pool(2, Some(4), &[(2, Ready)])), Standing::UnderWay);
         assert_eq!(judge(pool(4, None, &[(4, Ready)])), serves(4));
         assert_eq!(
             judge(pool(2, None, &[(2, Ready)])),
-            Verdict::Came(Outcome::Dropped(3))
+            Standing::Came(Outcome::Dropped(3))
         );
         assert_eq!(
             awaited().judge(&Status::default()),
-            Verdict::Came(Outcome::Gone)
+            Standing::Came(Outcome::Gone)
         );
     }
 
@@ -307,7 +313,7 @@ mod tests {
             }),
             ..pool(2, next, &[(2, Ready)])
         };
-        let Verdict::Came(outcome) = judge(given_up(3, None)) else {
+        let Standing::Came(outcome) = judge(given_up(3, None)) else {
             panic!("it was given up");
         };
         assert_eq!(
@@ -316,11 +322,11 @@ mod tests {
         );
         assert!(!outcome.is_success());
         // What was given up before the command is history.
-        assert_eq!(judge(given_up(2, Some(3))), Verdict::UnderWay);
+        assert_eq!(judge(given_up(2, Some(3))), Standing::UnderWay);
         // The next one was begun because files changed meanwhile.
         assert!(matches!(
             judge(given_up(3, Some(4))),
-            Verdict::Came(Outcome::GivenUp { generation: 3, .. })
+            Standing::Came(Outcome::GivenUp { generation: 3, .. })
         ));
         let mut broken = pool(3, None, &[(3, Ready), (3, Starting), (3, Ready)]);
         for at in [0, 2] {
@@ -329,7 +335,7 @@ mod tests {
                 traceback: format!("worker {at}"),
             }];
         }
-        let Verdict::Came(outcome) = judge(broken) else {
+        let Standing::Came(outcome) = judge(broken) else {
             panic!("it serves");
         };
         assert_eq!(outcome.failed_scripts().len(), 1);
@@ -342,43 +348,61 @@ mod tests {
         let ended = |restarts, state| PoolStatus {
             restarts,
             causes: vec![CauseStatus {
-                at: 0,
                 text: "exit code 3".into(),
                 ..CauseStatus::default()
             }],
             ..pool(3, None, &[(3, state)])
         };
         let mut one = awaited();
-        assert_eq!(one.judge(&of(ended(7, Starting))), Verdict::UnderWay);
-        assert_eq!(one.judge(&of(ended(9, Starting))), Verdict::UnderWay);
+        assert_eq!(one.judge(&of(ended(7, Starting))), Standing::UnderWay);
+        assert_eq!(one.judge(&of(ended(9, Starting))), Standing::UnderWay);
         assert_eq!(
             one.judge(&of(ended(10, Starting))),
-            Verdict::Came(Outcome::DoesNotStart("exit code 3".into()))
+            Standing::Came(Outcome::DoesNotStart("exit code 3".into()))
         );
         assert_eq!(
             one.judge(&of(ended(10, Ready))),
-            Verdict::Came(Outcome::Serves(3))
+            Standing::Came(Outcome::Serves(3))
         );
         let failed = PoolStatus {
             state: GroupState::Failed,
-            cause: Some("no python".into()),
+            why: Some("no python".into()),
             ..pool(3, None, &[])
         };
         assert_eq!(
             judge(failed),
-            Verdict::Came(Outcome::DoesNotStart("no python".into()))
+            Standing::Came(Outcome::DoesNotStart("no python".into()))
         );
         let stopped = PoolStatus {
             state: GroupState::Stopped,
             ..pool(3, None, &[])
         };
-        assert_eq!(judge(stopped), Verdict::Came(Outcome::Stopped));
+        assert_eq!(judge(stopped), Standing::Came(Outcome::Stopped));
         let mut unknown_user = of(pool(3, None, &[]));
         unknown_user.groups[0].problem = Some("no such user".into());
         assert_eq!(
             awaited().judge(&unknown_user),
-            Verdict::Came(Outcome::DoesNotStart("no such user".into()))
+            Standing::Came(Outcome::DoesNotStart("no such user".into()))
         );
+    }
+
+    #[test]
+    fn what_went_wrong_before_is_no_reason() {
+        let mut one = awaited();
+        let at = |restarts, problem: &str, cause: &str| PoolStatus {
+            restarts,
+            last_problem: Some(problem.into()),
+            causes: vec![CauseStatus {
+                text: cause.into(),
+                ..CauseStatus::default()
+            }],
+            ..pool(2, Some(3), &[(2, WorkerPhase::Ready)])
+        };
+        let first = of(at(4, "old", "older"));
+        assert_eq!(one.judge(&first), Standing::UnderWay);
+        assert_eq!(one.problem(&first), None);
+        assert_eq!(one.problem(&of(at(4, "new", "older"))), Some("new"));
+        assert_eq!(one.problem(&of(at(5, "old", "exit"))), Some("exit"));
     }
 
     #[test]

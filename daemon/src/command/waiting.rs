@@ -1,19 +1,16 @@
-//! Waits for what a command has begun, and says what came of it. Asks the supervisor
-//! again and again: nothing of it waits there, so whoever is interrupted here leaves
+//! Waits for what a command has begun, and says what came of it. Has the
+//! supervisor asked again and again: nothing of it waits there, so whoever is interrupted here leaves
 //! nothing behind. Called by `client`; what a status means is decided in `outcome`.
 #![expect(clippy::print_stderr, reason = "this is the command line")]
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::answers::Begun;
-use wsgid_protocol::control::Command;
 use wsgid_protocol::readable::escaped;
 use wsgid_protocol::status::Status;
 
-use crate::command::client::{self, ClientError};
-use crate::command::outcome::{self, Awaited, Outcome, Verdict};
+use crate::command::outcome::{self, Awaited, Outcome, Standing};
 use crate::command::print::say;
 use crate::exit_code;
 
@@ -22,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Whether, and for how long.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Wait {
+pub(crate) struct WaitOptions {
     /// Do not wait until the new workers serve or are given up
     #[arg(long, conflicts_with = "timeout")]
     no_wait: bool,
@@ -31,11 +28,12 @@ pub(crate) struct Wait {
     timeout: u64,
 }
 
+/// Asks how everything stands; an exit code if nobody can say any more.
+pub(super) type Ask<'a> = &'a dyn Fn() -> Result<Status, ExitCode>;
+
 /// One supervisor that is asked.
 struct Conversation<'a> {
-    place: &'a Path,
-    /// About one group, or all.
-    only: Option<&'a str>,
+    ask: Ask<'a>,
     /// The process that has the command.
     pid: u32,
     begun: Instant,
@@ -44,23 +42,20 @@ struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    fn new(place: &'a Path, only: Option<&'a str>, begun: &Begun, wait: &Wait) -> Self {
+    fn new(ask: Ask<'a>, begun: &Begun, wait: &WaitOptions) -> Self {
         let now = Instant::now();
         let limit = Some(Duration::from_secs(wait.timeout)).filter(|limit| !limit.is_zero());
         Self {
-            place,
-            only,
+            ask,
             pid: begun.pid,
             begun: now,
             until: limit.and_then(|limit| now.checked_add(limit)),
         }
     }
 
-    /// How it stands; an exit code if nobody can say any more.
+    /// How it stands, to who has the command.
     fn ask(&self) -> Result<Status, ExitCode> {
-        let group = self.only.map(str::to_owned);
-        let status: Status = client::ask_at(self.place, &Command::Progress { group })
-            .map_err(|error: ClientError| error.report())?;
+        let status = (self.ask)()?;
         if status.pid == self.pid {
             return Ok(status);
         }
@@ -90,10 +85,10 @@ impl<'a> Conversation<'a> {
 /// Waits until the workers that a command has begun serve, or are given up. `only`: the
 /// group that was commanded.
 pub(super) fn until_served(
-    place: &Path,
+    ask: Ask<'_>,
     only: Option<&str>,
     begun: &Begun,
-    wait: &Wait,
+    wait: &WaitOptions,
 ) -> ExitCode {
     if wait.no_wait {
         return ExitCode::from(exit_code::OK);
@@ -110,7 +105,7 @@ pub(super) fn until_served(
             None => say!("the configuration is in force; no worker has to be replaced for it"),
         }
     }
-    let conversation = Conversation::new(place, only, begun, wait);
+    let conversation = Conversation::new(ask, begun, wait);
     let mut left: Vec<Awaited> = awaited.iter().cloned().map(Awaited::new).collect();
     let mut code = exit_code::OK;
     while !left.is_empty() {
@@ -119,8 +114,8 @@ pub(super) fn until_served(
             Err(code) => return code,
         };
         left.retain_mut(|one| match one.judge(&status) {
-            Verdict::UnderWay => true,
-            Verdict::Came(outcome) => {
+            Standing::UnderWay => true,
+            Standing::Came(outcome) => {
                 if !tell(one, &outcome) {
                     code = exit_code::NOT_SERVING;
                 }
@@ -138,14 +133,19 @@ pub(super) fn until_served(
 }
 
 /// Waits until a group has no worker.
-pub(super) fn until_stopped(place: &Path, group: &str, begun: &Begun, wait: &Wait) -> ExitCode {
+pub(super) fn until_stopped(
+    ask: Ask<'_>,
+    group: &str,
+    begun: &Begun,
+    wait: &WaitOptions,
+) -> ExitCode {
     if wait.no_wait {
         return ExitCode::from(exit_code::OK);
     }
     if begun.awaited.is_none() {
         return cannot_tell();
     }
-    let conversation = Conversation::new(place, Some(group), begun, wait);
+    let conversation = Conversation::new(ask, begun, wait);
     let name = escaped(group.as_bytes());
     loop {
         let status = match conversation.ask() {
@@ -194,7 +194,7 @@ fn tell(one: &Awaited, outcome: &Outcome) -> bool {
 }
 
 fn say_why_not_yet(one: &Awaited, status: &Status) {
-    let problem = one.last_problem(status).map_or_else(
+    let problem = one.problem(status).map_or_else(
         || "its workers load".to_owned(),
         |why| format!("the last that went wrong: {}", escaped(why.as_bytes())),
     );

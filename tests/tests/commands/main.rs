@@ -94,8 +94,8 @@ fn a_restart_says_why_a_generation_was_given_up() {
             ("raise ValueError('not today')", "", "ValueError: not today"),
             (
                 "time.sleep(60)",
-                "startup-timeout=1",
-                "startup-timeout (1 s)",
+                "startup-timeout=5",
+                "startup-timeout",
             ),
         ],
         |(first, options, why)| {
