@@ -124,9 +124,13 @@ pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
 
 /// `wsgid status --openmetrics`.
 pub(crate) fn metrics(socket: &Socket) -> ExitCode {
-    finish(ask(socket, &Command::Status), |status| {
-        say!("{}", openmetrics(status, None).trim_end());
-    })
+    match ask(socket, &Command::Status) {
+        Ok(status) => {
+            say!("{}", openmetrics(&status, None).trim_end());
+            ExitCode::from(exit_code::OK)
+        }
+        Err(error) => error.report(),
+    }
 }
 
 /// `wsgid restart|start GROUP`.
@@ -290,7 +294,10 @@ pub(super) fn ask<T: DeserializeOwned>(
 }
 
 /// Asks once more where the supervisor is just becoming another program.
-fn ask_at<T: DeserializeOwned>(path: &Path, command: &Command) -> Result<T, ClientError> {
+pub(super) fn ask_at<T: DeserializeOwned>(
+    path: &Path,
+    command: &Command,
+) -> Result<T, ClientError> {
     let begun = Instant::now();
     loop {
         match exchange(path, command) {

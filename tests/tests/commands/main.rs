@@ -92,11 +92,7 @@ fn a_restart_says_why_a_generation_was_given_up() {
             // It ends before it is ready.
             ("import os; os._exit(3)", "", "exited with code 3"),
             ("raise ValueError('not today')", "", "ValueError: not today"),
-            (
-                "time.sleep(60)",
-                "startup-timeout=5",
-                "startup-timeout",
-            ),
+            ("time.sleep(60)", "startup-timeout=5", "startup-timeout"),
         ],
         |(first, options, why)| {
             let (site, httpd) = serve(options);
