@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use wsgid_protocol::status::{GroupState, GroupStatus, Status};
+use wsgid_protocol::status::{GroupStatus, Status, Urgency};
 
 /// What the groups may be sorted by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,16 +36,6 @@ impl SortedBy {
         let next = (at.unwrap_or(0) + 1) % Self::ALL.len();
         Self::ALL[next]
     }
-}
-
-/// How urgently somebody should look, the worst first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Urgency {
-    Bad,
-    Warning,
-    Good,
-    /// It does nothing, and is meant to.
-    Quiet,
 }
 
 /// A process group.
@@ -120,7 +110,7 @@ impl GroupRow {
         Self {
             name: group.name.clone(),
             state: group.state.word(),
-            urgency: urgency(group.state),
+            urgency: group.state.urgency(),
             ready,
             workers: group.workers().count(),
             busy: sum(group.workers().map(|worker| worker.in_flight)),
@@ -185,32 +175,13 @@ fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
     numbers.fold(0, u64::saturating_add)
 }
 
-/// As the status page has it.
-const fn urgency(state: GroupState) -> Urgency {
-    match state {
-        GroupState::Failed
-        | GroupState::CannotStart
-        | GroupState::Failing
-        | GroupState::ScriptFailed
-        | GroupState::Crashing
-        | GroupState::NotAnswering
-        | GroupState::ServingOldCode
-        | GroupState::Degraded => Urgency::Bad,
-        GroupState::Busy | GroupState::Starting | GroupState::Replacing | GroupState::Stopping => {
-            Urgency::Warning
-        }
-        GroupState::Running => Urgency::Good,
-        GroupState::Stopped | GroupState::Leaving | GroupState::Idle | GroupState::Unknown => {
-            Urgency::Quiet
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use wsgid_protocol::status::{ControlGroupStatus, PoolStatus, WorkerPhase, WorkerStatus};
+    use wsgid_protocol::status::{
+        ControlGroupStatus, GroupState, PoolStatus, WorkerPhase, WorkerStatus,
+    };
 
     use super::*;
 

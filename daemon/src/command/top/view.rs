@@ -9,8 +9,9 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
 use wsgid_protocol::in_flight::Activity;
 use wsgid_protocol::readable::escaped;
+use wsgid_protocol::status::Urgency;
 
-use super::groups::{GroupRow, Groups, SortedBy, Urgency};
+use super::groups::{GroupRow, Groups, SortedBy};
 use crate::command::rows::{RequestRow, requests};
 
 const KEYS: &str = "q quit   s sort   r reverse   up/down group   Esc all groups";
@@ -130,9 +131,9 @@ const fn title(by: SortedBy) -> &'static str {
 const fn style(urgency: Urgency) -> Style {
     match urgency {
         Urgency::Bad => Style::new().fg(Color::Red).add_modifier(Modifier::BOLD),
-        Urgency::Warning => Style::new().fg(Color::Yellow),
+        Urgency::Passing => Style::new().fg(Color::Yellow),
         Urgency::Good => Style::new().fg(Color::Green),
-        Urgency::Quiet => Style::new().add_modifier(Modifier::DIM),
+        Urgency::Resting => Style::new().add_modifier(Modifier::DIM),
     }
 }
 
