@@ -107,8 +107,8 @@ pub struct GroupStatus {
     pub pools: Vec<PoolStatus>,
     /// Requests that wait until an application group that they name has room.
     pub waiting_for_room: u64,
-    /// Requests that wait in httpd until it may spend a thread on them; some seconds
-    /// old.
+    /// Requests that wait in httpd until it may spend a thread on them: httpd alone, whose
+    /// page says it, knows of them.
     pub waiting_in_httpd: u64,
 }
 
@@ -120,10 +120,8 @@ impl GroupStatus {
 
     /// Requests that wait, wherever they do. A worker may claim any number.
     pub fn waiting(&self) -> u64 {
-        let pools = self.pools.iter().map(|pool| pool.waiting);
-        let workers = self.workers().map(|worker| worker.queued);
-        let elsewhere = [self.waiting_for_room, self.waiting_in_httpd];
-        let all = pools.chain(workers).chain(elsewhere);
+        let pools = self.pools.iter().map(PoolStatus::waiting_requests);
+        let all = pools.chain([self.waiting_for_room, self.waiting_in_httpd]);
         all.fold(0, u64::saturating_add)
     }
 }
@@ -185,6 +183,12 @@ pub struct PoolStatus {
 }
 
 impl PoolStatus {
+    /// Requests that wait for a worker, or in one for a thread.
+    pub fn waiting_requests(&self) -> u64 {
+        let queued = self.workers.iter().map(|worker| worker.queued);
+        queued.fold(self.waiting, u64::saturating_add)
+    }
+
     /// Its workers that are ready.
     pub fn ready(&self) -> impl Iterator<Item = &WorkerStatus> {
         self.workers.iter().filter(|worker| worker.is_ready())

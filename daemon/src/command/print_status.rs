@@ -85,7 +85,7 @@ fn print_pool(pool: &PoolStatus) {
         "  {application}{named}: {}, generation {}, {} waiting, {} restarts",
         pool.state.word(),
         pool.generation,
-        pool.waiting,
+        pool.waiting_requests(),
         pool.restarts
     );
     if let Some(preloader) = &pool.preloader

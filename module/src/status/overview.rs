@@ -80,8 +80,7 @@ impl<'s> PoolOverview<'s> {
             failed_scripts,
             durations: durations(&histogram),
             requests: requests(&status.workers),
-            waiting: sum(status.workers.iter().map(|worker| worker.queued))
-                .saturating_add(status.waiting),
+            waiting: status.waiting_requests(),
         }
     }
 }

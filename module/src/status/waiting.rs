@@ -13,10 +13,11 @@ fn counts() -> BTreeMap<String, u64> {
     let Some(child) = child::get() else {
         return BTreeMap::new();
     };
-    let waiting = child.reserve.waiting();
-    let groups = child.plan.groups.values();
-    groups
-        .filter_map(|group| Some((group.name.clone(), u64::from(*waiting.get(&group.key)?))))
+    let threads = child.reserve.threads(child.plan.groups.values());
+    let waiting = threads.groups.into_iter();
+    waiting
+        .map(|(name, (_, waiting))| (name, u64::from(waiting)))
+        .filter(|(_, waiting)| *waiting > 0)
         .collect()
 }
 

@@ -9,7 +9,6 @@
 //! Knows nothing of workers.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -200,11 +199,6 @@ impl ThreadReserve {
             }
             std::thread::sleep(LOOK);
         }
-    }
-
-    /// How many requests wait here, by the key of their group.
-    pub(crate) fn waiting(&self) -> BTreeMap<u32, u32> {
-        self.rows.map(ThreadTable::waiting).unwrap_or_default()
     }
 
     fn count(&'static self, rows: ThreadTable, claim: ThreadClaim, now: u32) -> HeldThread {

@@ -138,17 +138,6 @@ impl ThreadTable {
         seen
     }
 
-    /// How many requests wait until they may be sent, by the key of their group.
-    pub(crate) fn waiting(self) -> BTreeMap<u32, u32> {
-        let mut counts = BTreeMap::new();
-        for [owner, group, _, _, waits, ..] in self.used() {
-            if owner.load(Ordering::Relaxed) != 0 && waits.load(Ordering::Relaxed) != 0 {
-                *counts.entry(group.load(Ordering::Relaxed)).or_default() += 1;
-            }
-        }
-        counts
-    }
-
     /// By key, how many requests run and how many wait.
     pub(crate) fn by_group(self) -> BTreeMap<u32, (u32, u32)> {
         let mut counts = BTreeMap::<u32, (u32, u32)>::new();
@@ -234,7 +223,6 @@ mod tests {
             (3, 1, 1, 0)
         );
         assert_eq!(seen.oldest, Duration::from_millis(250));
-        assert_eq!(rows.waiting(), BTreeMap::from([(7, 1)]));
         let seen = rows.look(7, 3000, AGES);
         assert_eq!((seen.begun, seen.old), (2, 1));
         assert_eq!(rows.look(7, 7000, AGES).old, 3);

@@ -102,10 +102,10 @@ impl GroupRow {
     fn new(group: &GroupStatus, earlier: Option<(f64, &GroupStatus)>) -> Self {
         let ready = group.workers().filter(|worker| worker.is_ready()).count();
         let capacity = (ready as u64).saturating_mul(group.threads.into());
-        let used = |group: &GroupStatus| group.control_group.as_ref().and_then(|one| one.cpu_ms);
+        let used = |group: &GroupStatus| group.totals.as_ref().map(|totals| totals.cpu_us);
         let processors = earlier.and_then(|(passed, before)| {
-            let ms = used(group)?.checked_sub(used(before)?)?;
-            Some(ms as f64 / 1000.0 / passed)
+            let us = used(group)?.checked_sub(used(before)?)?;
+            Some(us as f64 / 1e6 / passed)
         });
         Self {
             name: group.name.clone(),
@@ -118,7 +118,7 @@ impl GroupRow {
             waiting: group.waiting(),
             per_second: earlier.map(|(passed, before)| ended(group, before) as f64 / passed),
             slowest_us: slowest(group),
-            memory: group.control_group.as_ref().and_then(|one| one.memory),
+            memory: Some(group.memory).filter(|bytes| *bytes > 0),
             processors,
         }
     }
@@ -138,9 +138,16 @@ impl GroupRow {
     }
 }
 
-/// Requests that have ended since, in workers that are still there. A worker that is new
-/// has served all of its requests since.
+/// Requests that have ended since: as they are counted for good, or else in workers that
+/// are still there. A worker that is new has served all of its requests since.
 fn ended(group: &GroupStatus, before: &GroupStatus) -> u64 {
+    let counted = |group: &GroupStatus| {
+        let totals = group.totals.as_ref()?;
+        Some(sum(totals.requests.values().copied()))
+    };
+    if let (Some(now), Some(before)) = (counted(group), counted(before)) {
+        return now.saturating_sub(before);
+    }
     let before: BTreeMap<u32, u64> = before
         .workers()
         .map(|worker| (worker.pid, worker.requests))
@@ -179,9 +186,8 @@ fn sum(numbers: impl Iterator<Item = u64>) -> u64 {
 mod tests {
     use std::time::Duration;
 
-    use wsgid_protocol::status::{
-        ControlGroupStatus, GroupState, PoolStatus, WorkerPhase, WorkerStatus,
-    };
+    use wsgid_protocol::status::{GroupState, PoolStatus, WorkerPhase, WorkerStatus};
+    use wsgid_protocol::totals::GroupTotals;
 
     use super::*;
 
@@ -198,10 +204,11 @@ mod tests {
             name: name.to_owned(),
             state: GroupState::Running,
             threads: 5,
-            control_group: Some(ControlGroupStatus {
-                cpu_ms: Some(requests * 10),
-                memory: Some(1 << 20),
-                ..ControlGroupStatus::default()
+            memory: 1 << 20,
+            totals: Some(GroupTotals {
+                requests: [("2xx".to_owned(), requests)].into(),
+                cpu_us: requests * 10_000,
+                ..GroupTotals::default()
             }),
             pools: vec![PoolStatus {
                 workers: vec![worker],
@@ -264,8 +271,15 @@ mod tests {
         assert_eq!(row.processors, Some(0.25));
         assert_eq!(row.slowest_us, Some(16));
         assert_eq!((row.busy, row.capacity, row.memory), (1, 5, Some(1 << 20)));
-        // It was started anew.
-        all.note(status(3), begun + Duration::from_secs(3));
-        assert_eq!(all.rows[0].per_second, Some(0.0));
+        // Nothing is counted for good: workers that are still there have it.
+        let mut alone = |requests| {
+            let mut status = status(requests);
+            status.groups[0].totals = None;
+            all.note(status, begun + Duration::from_secs(requests));
+            all.rows[0].per_second
+        };
+        alone(150);
+        assert_eq!(alone(160), Some(1.0));
+        assert_eq!(alone(162), Some(1.0));
     }
 }
