@@ -29,6 +29,7 @@ pub mod ownership;
 mod pairs;
 pub mod payload;
 pub mod readable;
+pub mod readiness;
 pub mod refusal;
 pub mod report;
 pub mod request;
@@ -44,6 +45,7 @@ pub mod totals;
 pub mod trust;
 mod values;
 pub mod variant_names;
+pub mod warm_up;
 mod words;
 
 pub use config::GroupConfig;

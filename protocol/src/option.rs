@@ -14,7 +14,7 @@ use crate::runs::Runs;
 use crate::syntax::{
     ABSOLUTE, ABSOLUTE_PATHS, Bytes, COUNT, Each, LEVEL, MILLISECONDS, Maybe, NAME, NAMES, NICE,
     Number, OCTAL, ON_OFF, PATHS, PYTHON_HOME, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE,
-    json, number,
+    WARM_UP, json, number,
 };
 use crate::values::{ApplicationOptions, LogTarget, Preload, Timeout};
 
@@ -252,6 +252,8 @@ options! {
     "no-new-privileges" => no_new_privileges: bool = true, Ours RESTARTS, "On or Off", ON_OFF, "programs such as sudo gain no privileges when a worker starts them";
     "reload-files" => reload_files: Vec<PathBuf> = Vec::new(), Ours RESTARTS, "colon list of absolute files", ABSOLUTE_PATHS, "files beside the scripts whose change starts new workers";
     "reload-wait" => reload_wait: Timeout = OFF, Ours RESTARTS, "seconds", SECONDS, "time a request waits for new workers after a change; 0: the old ones serve it";
+    "reload-surge" => reload_surge: u32 = 0, Ours IN_PLACE, "number", Number { min: 0, max: 10_000 }, "workers more than processes while new ones take over, old and new serving together; 0: all new ones first, then at once";
+    "warm-up" => warm_up: Option<String> = None, Ours IN_PLACE, "/path, or a URL", Maybe(WARM_UP), "request that a new worker has to answer before it serves; 5xx or startup-timeout is a failed start";
     "restart-burst" => restart_burst: u32 = 10, Ours IN_PLACE, "number", Number { min: 1, max: 1_000_000 }, "failed starts within restart-window after which the group is failed";
     "restart-window" => restart_window: Timeout = Duration::from_secs(60), Ours IN_PLACE, "seconds", SECONDS, "see restart-burst";
     "preload" => preload: bool = false, Ours RESTARTS, "On or Off", ON_OFF, "load the application once and fork the workers from it";

@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::warm_up::WarmUp;
+
 /// A way to write the value of a field.
 pub(crate) trait Syntax {
     /// What the field holds.
@@ -146,6 +148,9 @@ pub(crate) const ABSOLUTE_PATHS: One<Vec<PathBuf>> =
 pub(crate) const VARIABLE: One<(String, String)> =
     one(variable, |(name, value)| Ok(format!("{name}={value}")));
 /// Permission bits.
+pub(crate) const WARM_UP: One<String> =
+    one(|text| WarmUp::read(text).map(|_| text.to_owned()), plain);
+
 pub(crate) const OCTAL: One<u32> = one(octal, |mask| Ok(format!("{mask:04o}")));
 /// `On` or `Off`.
 pub(crate) const ON_OFF: One<bool> =

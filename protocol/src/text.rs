@@ -22,15 +22,43 @@ pub fn count(number: impl TryInto<u64>, one: &str) -> String {
     format!("{number} {one}{ending}")
 }
 
+/// The bytes that a part of a URL stands for: `%41` is `A`. What is no code stays as it is.
+pub fn percent_decoded(mut text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    while let Some((first, rest)) = text.split_first() {
+        let code = rest.get(..2).filter(|_| *first == b'%');
+        let code = code.filter(|code| code.iter().all(u8::is_ascii_hexdigit));
+        let code = code.and_then(|code| std::str::from_utf8(code).ok());
+        let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        out.push(byte.unwrap_or(*first));
+        let taken = if byte.is_some() { 2 } else { 0 };
+        text = rest.get(taken..).unwrap_or_default();
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{count, cut};
+    use super::{count, cut, percent_decoded};
 
     #[test]
     fn one_is_no_plural() {
         assert_eq!(count(1_u32, "process"), "1 process");
         assert_eq!(count(0_usize, "process"), "0 processes");
         assert_eq!(count(2_u64, "process group"), "2 process groups");
+    }
+
+    #[test]
+    fn codes_are_bytes_and_nothing_else_is() {
+        for (text, bytes) in [
+            (&b""[..], &b""[..]),
+            (b"a%20b", b"a b"),
+            (b"%C3%a9", b"\xc3\xa9"),
+            (b"%zz%4%", b"%zz%4%"),
+            (b"%+1", b"%+1"),
+        ] {
+            assert_eq!(percent_decoded(text), bytes);
+        }
     }
 
     #[test]

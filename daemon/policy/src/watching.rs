@@ -96,6 +96,11 @@ impl Watching {
         }
     }
 
+    /// Whether changes of a script count, as requests have said.
+    pub fn heeds(&self, script: &Path) -> bool {
+        !self.left_alone.contains(script)
+    }
+
     /// Another generation serves.
     pub fn switched(&mut self) {
         self.seen = Stamps::default();

@@ -40,11 +40,13 @@ impl WorkerPool {
             self.discard_next(why, step);
         }
         self.advance_next(step);
+        self.drain_outgoing(step);
         if self.backoff.wait_until(step.now).is_some() {
             return;
         }
         if let Some(next) = self.next.clone() {
-            self.spawn_up_to(&next, self.live_of(next.number), step);
+            let most = self.room_of_next(&next, self.wanted(&next));
+            self.spawn_up_to(&next, self.live_of(next.number), most, step);
         }
         let live = if self.current.is_service() {
             // A worker that is on its way out may hold what its successor needs.
@@ -55,7 +57,8 @@ impl WorkerPool {
             })
         };
         if self.held_until.is_none_or(|at| at <= step.now) || !self.any_serving() {
-            self.spawn_up_to(&self.current.clone(), live, step);
+            let most = self.room_while_rolling(self.wanted(&self.current));
+            self.spawn_up_to(&self.current.clone(), live, most, step);
         }
         self.replace_recycled(step);
     }
@@ -135,21 +138,36 @@ impl WorkerPool {
         let Some(next) = &self.next else { return };
         let wanted = self.wanted(next).max(u32::from(self.any_serving()));
         let ready = self.count(|member| member.generation == next.number && member.is_ready());
-        if self.any_serving() && (ready as u32) < wanted && !next.is_service() {
+        let enough = next.surge().map_or(wanted, |surge| surge.min(wanted));
+        if self.any_serving() && (ready as u32) < enough && !next.is_service() {
             return;
         }
-        let old = std::mem::replace(&mut self.current, next.clone());
+        let kept = next
+            .surge()
+            .map_or(0, |_| (wanted as usize).saturating_sub(ready));
+        self.current = next.clone();
         self.next = None;
         self.held_until = None;
-        for id in self.ids_where(|member| member.generation == old.number && member.is_live()) {
+        let current = self.current.number;
+        self.keep_outgoing(kept);
+        for id in self.ids_where(|member| {
+            member.generation != current && member.is_live() && !member.outgoing
+        }) {
             self.drain(id, step);
         }
         step.push(Action::Switched(self.current.number));
     }
 
-    /// Starts what a generation lacks that has so many workers.
-    fn spawn_up_to(&mut self, generation: &PoolGeneration, live: usize, step: &mut PoolStep) {
+    /// Starts what a generation lacks that has so many workers; so many at most.
+    fn spawn_up_to(
+        &mut self,
+        generation: &PoolGeneration,
+        live: usize,
+        most: usize,
+        step: &mut PoolStep,
+    ) {
         let missing = (self.wanted(generation) as usize).saturating_sub(live);
+        let missing = missing.min(most);
         // After failures one worker tries the ground for all.
         let count = if self.backoff.in_a_row() > 1 {
             usize::from(missing > 0 && !self.any_starting())
@@ -166,7 +184,8 @@ impl WorkerPool {
         let now = step.now;
         let is_due = |member: &Member| {
             let at = member.recycle.and_then(|recycle| recycle.at);
-            member.is_ready() && at.is_some_and(|at| at <= now)
+            // One of the generation before is being replaced already.
+            member.is_ready() && !member.outgoing && at.is_some_and(|at| at <= now)
         };
         for id in self.ids_where(is_due) {
             if self.current.is_service() {

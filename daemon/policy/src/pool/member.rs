@@ -90,6 +90,8 @@ pub struct Member {
     /// The worker that this one replaces, as long as that one serves.
     pub(super) replaces: Option<WorkerId>,
     pub(super) recycle: Option<Recycle>,
+    /// It is of the generation before, and serves on until it is replaced (`reload-surge`).
+    pub(super) outgoing: bool,
     /// Scripts that failed to load in it.
     pub(super) failed: BTreeSet<PathBuf>,
     /// How long it took to be ready.

@@ -5,7 +5,8 @@
 //!
 //! A *generation* is a set of workers started from one definition and one
 //! state of the site's files. The next one takes over when all its workers are
-//! ready; then the old one drains.
+//! ready; then the old one drains. With `reload-surge` it takes over when so many are ready,
+//! and the old ones drain one after the other.
 
 mod admin;
 mod backoff;
@@ -15,6 +16,7 @@ mod filling;
 mod member;
 #[cfg(test)]
 mod random_tests;
+mod rolling;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -63,6 +65,8 @@ pub enum Event {
     SpawnFailed(WorkerId, String),
     /// A worker is ready; some scripts may have failed to load.
     Ready(WorkerId, BTreeSet<PathBuf>),
+    /// A worker is loaded, and did not answer the request that it was to be warmed with.
+    NotWarmed(WorkerId, String),
     /// A worker has ended. The text says how; the flag says that the site's code
     /// never ran, so that nothing but the configuration can help.
     Exited(WorkerId, String, bool),
@@ -293,6 +297,14 @@ impl WorkerPool {
         &self.mode
     }
 
+    /// Whether it has no worker because nobody has asked for one: the next request starts it.
+    pub fn is_idle(&self) -> bool {
+        self.mode == Mode::Running
+            && self.target == 0
+            && self.next.is_none()
+            && !self.members.values().any(Member::is_live)
+    }
+
     /// The serving generation.
     pub const fn generation(&self) -> u64 {
         self.current.number
@@ -381,6 +393,11 @@ impl WorkerPool {
         )
     }
 
+    /// Whether this worker is not ready yet.
+    pub fn starts(&self, id: WorkerId) -> bool {
+        matches!(self.phase_of(id), Some(Phase::Starting { .. }))
+    }
+
     /// Whether this worker was asked to finish.
     pub fn drains(&self, id: WorkerId) -> bool {
         matches!(self.phase_of(id), Some(Phase::Draining { .. }))
@@ -408,8 +425,21 @@ impl WorkerPool {
         serving.map(|(id, _)| id)
     }
 
+    /// Those of them that are of the newest generation that serves: what others have loaded
+    /// is of before.
+    pub fn newest(&self) -> impl Iterator<Item = WorkerId> {
+        let members = self.members();
+        let newest = members.filter(|(_, member)| self.is_current(member) && member.is_ready());
+        newest.map(|(id, _)| id)
+    }
+
+    /// Whether this worker is one of them.
+    pub fn is_newest(&self, id: WorkerId) -> bool {
+        self.newest().any(|newest| newest == id)
+    }
+
     fn serves(&self, member: &Member) -> bool {
-        self.is_current(member) && member.is_ready()
+        (self.is_current(member) || member.outgoing) && member.is_ready()
     }
 
     /// When `Event::Tick` is due, at the latest.

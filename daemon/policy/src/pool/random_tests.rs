@@ -34,6 +34,14 @@ const KINDS: &[(&[(&str, &str)], bool)] = &[
         &[("processes", "3"), ("restart-burst", "5"), ("threads", "0")],
         true,
     ),
+    (
+        &[
+            ("processes", "3"),
+            ("restart-burst", "5"),
+            ("reload-surge", "1"),
+        ],
+        true,
+    ),
 ];
 
 /// What may happen next; numbers choose among the workers there are.
@@ -43,6 +51,7 @@ enum Happening {
     SpawnFails(usize),
     Ready(usize),
     ReadyBroken(usize),
+    NotWarmed(usize),
     Exits(usize),
     Lost(usize),
     Locked(usize),
@@ -63,6 +72,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => any::<usize>().prop_map(H::SpawnFails),
         6 => any::<usize>().prop_map(H::Ready),
         1 => any::<usize>().prop_map(H::ReadyBroken),
+        1 => any::<usize>().prop_map(H::NotWarmed),
         3 => any::<usize>().prop_map(H::Exits),
         1 => any::<usize>().prop_map(H::Lost),
         1 => any::<usize>().prop_map(H::Locked),
@@ -129,6 +139,11 @@ impl World {
     /// Whether the workers take no requests.
     fn service(&self) -> bool {
         KINDS[self.kind].0.contains(&("threads", "0"))
+    }
+
+    /// Whether one worker more is the most.
+    fn surges(&self) -> bool {
+        KINDS[self.kind].0.contains(&("reload-surge", "1"))
     }
 
     fn event(&mut self, event: Event) {
@@ -200,8 +215,8 @@ impl World {
     fn check(&self) {
         let pool = &self.bench.pool;
         for (id, member) in pool.members().filter(|(id, _)| pool.accepts(*id)) {
-            assert_eq!(
-                member.generation, self.serving,
+            assert!(
+                member.generation == self.serving || (member.outgoing && self.surges()),
                 "one accepts that does not belong to what serves"
             );
             assert!(self.ready.contains(&id), "one accepts that was never ready");
@@ -211,9 +226,13 @@ impl World {
             .into_iter()
             .flatten()
             .collect();
+        let outgoing = |wanted: &WorkerId| {
+            pool.members()
+                .any(|(id, member)| id == *wanted && member.outgoing)
+        };
         for (id, generation) in &self.running {
             assert!(
-                wanted.contains(generation) || self.told.contains(id),
+                wanted.contains(generation) || self.told.contains(id) || outgoing(id),
                 "one of a generation that nobody wants was not told to end"
             );
         }
@@ -235,8 +254,16 @@ impl World {
             );
             assert!(extra.len() <= plain.len(), "more replacements than workers");
         }
+        let live = pool.members().map(|(_, member)| member);
+        let live = live.filter(|member| member.is_live() && member.replaces.is_none());
+        let most = PROCESSES as usize + 1;
+        assert!(
+            !self.surges() || live.count() <= most,
+            "more workers at once than reload-surge allows"
+        );
         for (id, member) in pool.members().filter(|(_, member)| member.is_ready()) {
-            let forgotten = member.recycle.is_some_and(|recycle| recycle.at.is_none())
+            let forgotten = !member.outgoing
+                && member.recycle.is_some_and(|recycle| recycle.at.is_none())
                 && !pool
                     .members()
                     .any(|(_, other)| other.replaces == Some(id) && other.is_live());
@@ -284,6 +311,9 @@ impl World {
             }
             H::ReadyBroken(n) => self.on(*n, |world, id| {
                 world.is_ready(id, BTreeSet::from(["/app.py".into()]))
+            }),
+            H::NotWarmed(n) => self.on(*n, |world, id| {
+                world.event(Event::NotWarmed(id, "answered with 500".into()));
             }),
             H::Exits(n) => self.on(*n, |world, id| world.exits(id, n % 5 == 0)),
             H::Lost(n) => self.on(*n, |world, id| world.event(Event::Lost(id))),

@@ -24,6 +24,7 @@ impl WorkerPool {
             Event::SpawnFailed(id, why) => self.ended(id, &why, true, step),
             Event::Exited(id, why, hopeless) => self.ended(id, &why, hopeless, step),
             Event::Ready(id, failed) => self.ready(id, failed, step),
+            Event::NotWarmed(id, why) => self.not_warmed(id, &why, step),
             Event::Recycle(id, reason) => self.recycle(id, reason, step.now),
             Event::Lost(id) => self.lost(id, false, step),
             Event::Locked(id) => self.lost(id, true, step),
@@ -63,6 +64,23 @@ impl WorkerPool {
                     self.drain(old, step);
                 }
             }
+        }
+    }
+
+    /// As one that failed to load: those that serve are better.
+    fn not_warmed(&mut self, id: WorkerId, why: &str, step: &mut PoolStep) {
+        let Some(member) = self.members.get(&id).filter(|_| self.starts(id)).cloned() else {
+            return;
+        };
+        if !self.any_serving() {
+            self.bring_down(id, step);
+            self.failed(&member, why, step);
+        } else if member.generation != self.current.number {
+            self.discard_next(why, step);
+        } else if member.replaces.is_some() {
+            self.discard_replacement(id, why, step);
+        } else {
+            self.hold_back(id, why, step);
         }
     }
 
@@ -128,6 +146,7 @@ impl WorkerPool {
         if self.mode == Mode::Running
             && self.waiting == 0
             && self.next.is_none()
+            && !self.is_rolling()
             && count > least
             && self.accepts(id)
         {

@@ -2,6 +2,7 @@
 
 mod definitions;
 mod failures;
+mod rolling;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
