@@ -50,6 +50,8 @@ enum CliCommand {
     Stop(client::GroupCommand),
     /// Start a stopped process group
     Start(client::GroupCommand),
+    /// Serve on and say to probes (wsgid-health) that it is not ready
+    Drain(client::Drain),
     /// Print the Python stacks of all threads of a process group
     Dump(client::OneGroup),
     /// Print what a process group has said, as its log has it
@@ -109,6 +111,7 @@ pub(crate) fn run() -> ExitCode {
         CliCommand::Restart(args) => client::start(&args, |group| Command::Restart { group }),
         CliCommand::Stop(args) => client::stop(&args),
         CliCommand::Start(args) => client::start(&args, |group| Command::Start { group }),
+        CliCommand::Drain(args) => client::drain(&args),
         CliCommand::Dump(args) => client::dump(&args),
         CliCommand::Logs(args) => logs::run(&args),
         CliCommand::Reload(args) => client::reload(&args),

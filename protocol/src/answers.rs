@@ -100,6 +100,11 @@ pub enum Done {
     Reloaded(Reloaded),
     /// `Command::Reexec`.
     Reexecuting(Reexecuting),
+    /// `Command::Drain`.
+    Draining {
+        /// Whether it drains now.
+        draining: bool,
+    },
 }
 
 /// What an operator is answered.

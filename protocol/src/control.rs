@@ -489,4 +489,11 @@ pub enum Command {
         /// Whether the Python stacks of requests are wanted.
         stacks: bool,
     },
+    /// Serve on and be not ready, for who balances load; or be ready again.
+    Drain {
+        /// The group; `None` is the server.
+        group: Option<String>,
+        /// Whether it is to drain.
+        on: bool,
+    },
 }

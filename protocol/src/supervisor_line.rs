@@ -85,6 +85,8 @@ supervisor_lines! {
         "the log of a process group could not be opened: what it prints goes to the main error log", "Give the user of the process group the right to write there.";
     LOG_NOT_REOPENED = 222, ERROR,
         "the log of a process group could not be opened again: what it prints goes to the file before", "Give the user of the process group the right to write there, then reload.";
+    READINESS_NOT_WRITTEN = 223, ERROR,
+        "what is ready could not be written: SetHandler wsgid-health finds nothing ready", "The text names the file and the kernel's reason.";
     CONNECTION_REFUSED = 230, WARN,
         "a connection of httpd's was refused", "The text names the failure, which stands above.";
     CONNECTION_NOT_TAKEN = 231, ERROR,
@@ -123,6 +125,8 @@ supervisor_lines! {
         "what was to become a worker could not", "The text names the path, user or limit that refused.";
     NO_PRIORITY = 248, WARN,
         "cpu-priority= has no effect, because the supervisor may not raise a priority", "Start httpd as root, or leave the option out.";
+    WORKER_NOT_WARM = 249, ERROR,
+        "a worker did not answer what warm-up= asks, and does not serve", "The text has the answer, and what the request logged.";
     PRELOADER_NOT_STARTED = 250, ERROR,
         "a preloader could not be started: workers start without it", "The text names the path, user or limit that refused.";
     NO_DESCRIPTORS_TO_FORK = 251, ERROR,

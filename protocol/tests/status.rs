@@ -151,6 +151,10 @@ fn other_answers_are_read_as_they_are_written() {
     let older = br#"{"ok":true,"group":"a","pools":2}"#;
     let older: Commanded = from_json(older).unwrap().unwrap();
     assert_eq!((older.pools, older.begun.awaited), (2, None));
+    assert_eq!(
+        written(&Ok(Done::Draining { draining: true })),
+        json!({ "ok": true, "draining": true })
+    );
 }
 
 #[test]

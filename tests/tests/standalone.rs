@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use wsgid_tests::{
-    Client, Httpd, Limit, Pid, Python, Request, Site, artifacts, eventually, heavy_case, users,
+    Client, Httpd, Limit, Pid, Python, Request, Site, artifacts, case, eventually, heavy_case,
+    users,
 };
 
 /// Notes each request in a journal before it answers; takes as long as the query says.
@@ -95,6 +96,12 @@ impl Standalone {
 
     /// Asks the supervisor to end, and starts another when it has.
     fn restart(&self) {
+        self.end();
+        let mut child = self.supervisor.lock().expect("no thread has failed");
+        *child = supervise(self.directory.path());
+    }
+
+    fn end(&self) {
         let mut child = self.supervisor.lock().expect("no thread has failed");
         let pid = i32::try_from(child.id())
             .ok()
@@ -103,7 +110,6 @@ impl Standalone {
         pid.signal(Signal::SIGTERM);
         let status = child.wait().expect("it is a child of this process");
         assert!(status.success(), "{status}");
-        *child = supervise(self.directory.path());
     }
 
     /// Kills the supervisor, and starts another.
@@ -329,5 +335,38 @@ fn totals_outlive_the_supervisor_and_httpd() {
             let mode = file.expect("it is beside the socket").permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
         }
+    });
+}
+
+/// Also a supervisor that httpd has not started says what is ready, to httpd's user.
+#[test]
+fn probes_of_httpd_know_what_is_ready() {
+    case(Limit::default(), || {
+        let standalone = Standalone::start("threads = 3\n");
+        let health =
+            "<Location /health>\nSetHandler wsgid-health\nRequire all granted\n</Location>";
+        let socket = standalone.socket();
+        let httpd = Httpd::builder()
+            .line(format!(
+                "WSGIDaemonSocket {}\nWSGIDaemonProcess site",
+                socket.display()
+            ))
+            .line(health)
+            .mount("/", &standalone.site.file("journal.wsgi"), "site")
+            .start();
+        let is = |status| {
+            eventually("the probe", Duration::from_secs(30), || {
+                let said = httpd.get("/health?group=site");
+                (said.status == status).then(|| said.text())
+            })
+        };
+        let said = is(200);
+        assert!(said.contains("\"capacity\":3"), "{said}");
+        standalone.restart();
+        is(200);
+        standalone.end();
+        let said = is(503);
+        assert!(said.contains("the supervisor has said nothing"), "{said}");
+        httpd.stop();
     });
 }

@@ -136,7 +136,7 @@ fn htaccess_shows_no_status() {
             .line("<Location /groups>\nSetHandler wsgid-status\nRequire all denied\n</Location>")
             .line("<Location /server>\nSetHandler server-status\n</Location>");
         let docs = builder.root().join("htdocs");
-        let handlers = ["wsgid-status", "server-status"];
+        let handlers = ["wsgid-status", "server-status", "wsgid-health"];
         let ways = [
             ("set", "SetHandler HANDLER"),
             ("capital", "SetHandler WSGID-STATUS"),
@@ -186,8 +186,10 @@ fn htaccess_shows_no_status() {
                 assert!(!shows, "{path}{query}: {} {text}", response.status);
             }
         }
-        let refused = httpd.get("/set-wsgid-status/page.html");
-        assert_eq!(refused.status, 403);
+        for handler in ["wsgid-status", "wsgid-health"] {
+            let refused = httpd.get(&format!("/set-{handler}/page.html"));
+            assert_eq!(refused.status, 403);
+        }
         let log = httpd.error_log();
         let told = |line: &&str| {
             line.contains("WSGID0081") && line.contains("set-wsgid-status/.htaccess:1")

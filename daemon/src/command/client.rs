@@ -72,6 +72,18 @@ pub(crate) struct Reload {
     wait: WaitOptions,
 }
 
+/// Arguments of `wsgid drain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Drain {
+    #[command(flatten)]
+    socket: Socket,
+    /// Name of a process group; the whole server otherwise
+    group: Option<String>,
+    /// Be ready again
+    #[arg(long)]
+    off: bool,
+}
+
 /// Why there is nothing to print.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
@@ -157,6 +169,28 @@ pub(crate) fn stop(args: &GroupCommand) -> ExitCode {
         }
         Err(error) => error.report(),
     }
+}
+
+/// `wsgid drain [GROUP]`.
+pub(crate) fn drain(args: &Drain) -> ExitCode {
+    let command = Command::Drain {
+        group: args.group.clone(),
+        on: !args.off,
+    };
+    if let Err(error) = ask::<Value>(&args.socket, &command) {
+        return error.report();
+    }
+    let what = args.group.as_deref().map(|name| escaped(name.as_bytes()));
+    let what = what.map_or_else(
+        || "the server".to_owned(),
+        |name| format!("process group `{name}`"),
+    );
+    if args.off {
+        say!("{what} is ready again as far as its workers are");
+    } else {
+        say!("{what} serves on and says that it is not ready; --off undoes it");
+    }
+    ExitCode::from(exit_code::OK)
 }
 
 /// `wsgid dump GROUP`.

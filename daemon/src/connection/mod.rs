@@ -6,3 +6,4 @@ pub(crate) mod listener;
 pub(crate) mod queue_front;
 pub(crate) mod socket_acl;
 pub(crate) mod stale_socket;
+pub(crate) mod warm_up;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{UnixAddr, getsockname};
 use nix::unistd::{Pid, getppid};
+use wsgid_protocol::readiness;
 
 use crate::channel::operator;
 
@@ -47,6 +48,7 @@ pub(crate) fn remove(listener: &OwnedFd) {
     let _ = fs::remove_file(&path);
     if let Some(directory) = path.parent() {
         let _ = fs::remove_file(directory.join(operator::NAME));
+        let _ = fs::remove_file(directory.join(readiness::FILE));
         let _ = fs::remove_dir(directory);
     }
 }
@@ -66,6 +68,7 @@ mod tests {
         let listener = OwnedFd::from(UnixListener::bind(&path).unwrap());
         assert_eq!(path_of(&listener).as_ref(), Some(&path));
         fs::write(directory.join(operator::NAME), "").unwrap();
+        fs::write(directory.join(readiness::FILE), "").unwrap();
         remove_after(getppid(), &listener).await;
         assert!(path.exists(), "the parent lives");
         // No process has this number: the parent is another one by now.

@@ -19,6 +19,7 @@ use nix::sys::signal::{SigSet, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use wsgid_protocol::readiness;
 
 use super::plan::ServerPlan;
 use super::terminal::{self, TerminalStream};
@@ -110,7 +111,11 @@ fn watch_start(
 
 /// httpd removes them itself, unless it was killed.
 fn remove_sockets(directory: &Path) {
-    for name in ["httpd.sock", crate::channel::operator::NAME] {
+    for name in [
+        "httpd.sock",
+        crate::channel::operator::NAME,
+        readiness::FILE,
+    ] {
         let _ = fs::remove_file(directory.join(name));
     }
     let _ = fs::remove_dir(directory);

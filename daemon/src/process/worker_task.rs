@@ -50,6 +50,10 @@ pub(crate) enum WorkerEvent {
     /// It was not.
     #[serde(skip)]
     NotForked(String),
+    /// It has answered what it was warmed with, or has not: why, and what was logged. Asked
+    /// again by the next program.
+    #[serde(skip)]
+    Warmed(Result<(), (String, String)>),
 }
 
 /// The status as the kernel gives it.

@@ -1,4 +1,4 @@
-//! What an operator asks: status, restart, stop, start, dump. Root and the
+//! What an operator asks: status, restart, stop, start, drain, dump. Root and the
 //! supervisor's own user may do everything; the user of a group sees and
 //! commands that group. What a status says is in `status`.
 
@@ -46,13 +46,23 @@ impl Supervisor {
             Command::Restart { group } => self.command(uid, &group, &Event::Restart),
             Command::Stop { group } => self.command(uid, &group, &Event::Stop),
             Command::Start { group } => self.command(uid, &group, &Event::Start),
-            Command::Reload | Command::Reexec if !may_everything(uid) => {
+            Command::Drain {
+                group: Some(group),
+                on,
+            } => self.drain_group(uid, &group, on),
+            Command::Reload | Command::Reexec | Command::Drain { .. } if !may_everything(uid) => {
                 Err(CommandError::NotSupervisors { uid })
             }
             Command::Reload if self.source.is_some() => Ok(self.reload_and_tell()),
             Command::Reload => Err(CommandError::ConfiguredByHttpd),
             Command::Reexec => self.begin_reexec(),
             Command::Progress { group } => self.progress(uid, group.as_deref()),
+            Command::Drain { on, .. } => {
+                tracing::info!("uid {uid} commands: {}", drain_in_words(on));
+                self.lifetime.drains = on;
+                self.ready_file.may_differ(Instant::now());
+                Ok(Done::Draining { draining: on })
+            }
         };
         let _ = answer.send(result);
     }
@@ -122,6 +132,17 @@ impl Supervisor {
             asked: Instant::now(),
         };
         Ok(Done::Status(self.status(&question, &BTreeSet::new())))
+    }
+
+    fn drain_group(&mut self, uid: u32, name: &str, on: bool) -> CommandResult {
+        self.permitted(uid, name)?;
+        if let Some(group) = self.groups.get_mut(name) {
+            group.drains = on;
+        }
+        let what = drain_in_words(on);
+        tracing::info!("uid {uid} commands process group `{name}`: {what}");
+        self.ready_file.may_differ(Instant::now());
+        Ok(Done::Draining { draining: on })
     }
 
     fn dump(&mut self, name: &str, answer: oneshot::Sender<CommandResult>) {
@@ -245,5 +266,13 @@ fn begun(awaited: BTreeSet<AwaitedPool>) -> Begun {
     Begun {
         pid: std::process::id(),
         awaited: Some(awaited.into_iter().collect()),
+    }
+}
+
+const fn drain_in_words(on: bool) -> &'static str {
+    if on {
+        "serve on and be not ready"
+    } else {
+        "be ready again"
     }
 }

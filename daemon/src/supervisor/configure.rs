@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent, ToWorker};
 use wsgid_protocol::{GroupConfig, runs::Runs, text};
@@ -295,6 +296,8 @@ impl Supervisor {
                 self.pool_event(pool, Event::Remove);
             }
         }
+        // Also of groups that have no pool yet.
+        self.ready_file.may_differ(Instant::now());
     }
 
     /// The pool of an application group, made if it is new; `None` if the process

@@ -27,6 +27,8 @@ pub(crate) struct ProcessGroup {
     pub(super) removed: bool,
     /// Since when it is as it is.
     pub(super) since: Since,
+    /// `wsgid drain` was said of it.
+    pub(super) drains: bool,
     /// Who may connect for it beside httpd's user (`socket-user=`).
     #[serde(skip)]
     pub(super) socket_uid: Option<u32>,
@@ -51,6 +53,7 @@ impl ProcessGroup {
             stopped: false,
             removed: false,
             since: Since::default(),
+            drains: false,
             socket_uid: None,
             target: OutputTarget::default(),
             counted_left_out: LeftOut::default(),

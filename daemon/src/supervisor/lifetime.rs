@@ -21,6 +21,8 @@ pub(super) struct Lifetime {
     pub(super) reexecs: u32,
     /// Why it is still the same program.
     pub(super) reexec_problem: Option<String>,
+    /// `wsgid drain` was said: it serves on, and is not ready.
+    pub(super) drains: bool,
     /// Since when httpd has been reading another configuration.
     pub(super) unconfigured: Option<Instant>,
 }
@@ -34,6 +36,7 @@ impl Lifetime {
             reexec: false,
             reexecs: 0,
             reexec_problem: None,
+            drains: false,
             unconfigured: None,
         }
     }

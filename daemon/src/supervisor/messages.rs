@@ -30,6 +30,7 @@ impl Supervisor {
         match event {
             WorkerEvent::Forked(running) => self.forked(id, running, Instant::now()),
             WorkerEvent::NotForked(why) => self.not_forked(id, &why, Instant::now()),
+            WorkerEvent::Warmed(outcome) => self.warmed(id, outcome),
             WorkerEvent::Says(message) => self.on_message(id, message),
             WorkerEvent::Broken(why) => {
                 // A worker that ends closes its socket a moment before it can be
@@ -97,7 +98,7 @@ impl Supervisor {
             FromWorker::Called { script, callable } => {
                 // Only a worker that serves knows what requests ask for.
                 let entry = self.pools.get_mut(&pool);
-                if let Some(entry) = entry.filter(|entry| entry.machine.accepts(id)) {
+                if let Some(entry) = entry.filter(|entry| entry.machine.is_newest(id)) {
                     entry.callables.note(script, callable);
                 }
             }
@@ -122,6 +123,16 @@ impl Supervisor {
         // The interpreter may be locked before the first heartbeat comes.
         record.heartbeat = Some(Instant::now());
         record.failed = believable(failed);
+        if !self.warm(id) {
+            self.is_ready(id);
+        }
+    }
+
+    /// A worker is loaded, and warm if it has to be.
+    pub(super) fn is_ready(&mut self, id: WorkerId) {
+        let Some(record) = self.workers.get(&id).map(|worker| &worker.record) else {
+            return;
+        };
         let pool = record.pool;
         let scripts: BTreeSet<PathBuf> = record.failed.keys().cloned().collect();
         let Some(entry) = self.pools.get_mut(&pool) else {
@@ -131,7 +142,7 @@ impl Supervisor {
         // application groups are not to fill the log.
         let is_news = record.generation > entry.announced && !entry.from_request;
         entry.announced = entry.announced.max(record.generation);
-        say_ready(&entry.name(), record, python, is_news);
+        say_ready(&entry.name(), record, is_news);
         let before = entry.given_up.take();
         self.spawns.done(id);
         entry.watching.unsettle();
@@ -156,13 +167,9 @@ impl Supervisor {
     }
 }
 
-fn say_ready(
-    name: &str,
-    record: &WorkerRecord,
-    (major, minor, patch): (u32, u32, u32),
-    is_news: bool,
-) {
+fn say_ready(name: &str, record: &WorkerRecord, is_news: bool) {
     let pid = record.pid;
+    let (major, minor, patch) = record.python.unwrap_or_default();
     let generation = record.generation;
     let took = record.started.elapsed().as_secs_f64();
     let text = format!(
@@ -173,16 +180,21 @@ fn say_ready(
     } else {
         tracing::debug!("{text}");
     }
-    let mut lines = record.failed.iter().flat_map(|(path, traceback)| {
+    let lines = record.failed.iter().flat_map(|(path, traceback)| {
         let path = escaped(path.as_os_str().as_encoded_bytes());
         std::iter::once(format!("`{path}` failed to load"))
             .chain(traceback.lines().map(|line| escaped(line.as_bytes())))
     });
+    for line in bounded(lines) {
+        log_line!(SCRIPT_FAILED, "{name}: worker {pid}: {line}");
+    }
+}
+
+/// As many of these lines as are logged of one worker: a tenant may have made them up.
+pub(super) fn bounded(mut lines: impl Iterator<Item = String>) -> Vec<String> {
     let mut said: Vec<String> = lines.by_ref().take(FAILED_LINES_MAX).collect();
     if lines.next().is_some() {
         said.push("and more, which is left out".to_owned());
     }
-    for line in said {
-        log_line!(SCRIPT_FAILED, "{name}: worker {pid}: {line}");
-    }
+    said
 }

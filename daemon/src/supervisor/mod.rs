@@ -5,8 +5,8 @@
 //! (`arrivals`), `operators`, and its own `lifetime`. The flows that need several of
 //! them are in the files beside, by what begins them: the loop (`run`), HELLOs
 //! (`requests`, `requested`), held connections (`placing`), what state machines say
-//! (`actions`, `launch`, `preload`), changed files (`reloading`), workers (`messages`, `health`, `endings`), a
-//! configuration (`configure`), operators (`commands`, `status`), and another
+//! (`actions`, `launch`, `preload`), changed files (`reloading`), workers (`messages`, `warming`, `health`, `endings`), a
+//! configuration (`configure`), operators (`commands`, `status`), probes (`readiness`), and another
 //! program (`snapshot`, `restore`). `start` is the command.
 
 mod access;
@@ -31,6 +31,7 @@ mod placing;
 mod pools;
 mod preload;
 mod preloaders;
+mod readiness;
 mod records;
 mod reloading;
 mod requested;
@@ -46,6 +47,7 @@ mod status;
 mod status_for_httpd;
 mod totals;
 mod waits;
+mod warming;
 mod workers;
 
 use std::collections::VecDeque;
@@ -65,6 +67,7 @@ use logs::SupervisorLogs;
 use operators::Operators;
 use pools::PoolEntries;
 use preloaders::PreloaderProcesses;
+use readiness::ReadyFile;
 use resources::Resources;
 use totals::Totals;
 use waits::Waits;
@@ -85,6 +88,7 @@ struct Supervisor {
     arrivals: Arrivals,
     operators: Operators,
     lifetime: Lifetime,
+    ready_file: ReadyFile,
     waits: Waits,
     spawns: SpawnQueue,
     /// Events of pools that are not handled yet.
@@ -116,6 +120,7 @@ impl Supervisor {
             arrivals: Arrivals::new(),
             operators: Operators::default(),
             lifetime: Lifetime::new(),
+            ready_file: ReadyFile::default(),
             waits: Waits::default(),
             spawns: SpawnQueue::new(sys::processors()),
             todo: VecDeque::new(),
@@ -138,7 +143,11 @@ impl Supervisor {
             let Some(entry) = self.pools.get_mut(&pool) else {
                 continue;
             };
+            let is_routine = matches!(event, Event::Tick | Event::Waiting(_));
             let actions = entry.machine.handle(event, now);
+            if !is_routine || !actions.is_empty() {
+                self.ready_file.may_differ(now);
+            }
             for action in actions {
                 self.carry_out(pool, action);
             }
@@ -170,6 +179,7 @@ impl Supervisor {
             self.next_look(),
             self.arrivals.deadline(),
             self.operators.deadline(),
+            self.ready_file.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -185,6 +195,7 @@ impl Supervisor {
         self.expire_early(now);
         self.look_for_room(now);
         self.finish_statuses(now);
+        self.write_readiness(now);
         self.tick_preloaders(now);
         self.look_at_use(now);
         self.start_workers(now);
@@ -202,6 +213,7 @@ impl Supervisor {
     /// all workers have finished what they have.
     fn leave(&mut self, how: &Event) {
         self.lifetime.begin_to_leave();
+        self.ready_file.may_differ(Instant::now());
         for pool in self.pools.ids() {
             self.pool_event(pool, how.clone());
         }

@@ -206,6 +206,7 @@ impl Supervisor {
                 }
             }
             WorkerEvent::Exited(status) => self.preloader_exited(id, status, now),
+            WorkerEvent::Warmed(_) => {}
         }
         self.start_workers(now);
         self.settle();

@@ -40,7 +40,7 @@ impl Supervisor {
     ) {
         let entry = self.pools.get_mut(&pool);
         // The next generation is asked when it serves.
-        let Some(entry) = entry.filter(|entry| entry.machine.accepts(id)) else {
+        let Some(entry) = entry.filter(|entry| entry.machine.is_newest(id)) else {
             return;
         };
         if entry.watching.changed(id, file, stamp) {
@@ -88,11 +88,11 @@ impl Supervisor {
             return;
         };
         let machine = &entry.machine;
-        if entry.watching.is_settled(|id| machine.accepts(id)) {
+        if entry.watching.is_settled(|id| machine.is_newest(id)) {
             return;
         }
         let mut serving = Vec::new();
-        for id in machine.accepting() {
+        for id in machine.newest() {
             if let Some(worker) = self.workers.get(&id) {
                 serving.push((id, &worker.record.stamps));
             }

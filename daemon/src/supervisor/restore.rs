@@ -37,6 +37,7 @@ impl Supervisor {
         self.lifetime.started = state.started.unwrap_or_else(Instant::now);
         self.lifetime.reexecs = state.count;
         self.lifetime.reexec_problem = state.problem;
+        self.lifetime.drains = state.drains;
         for group in state.groups {
             self.restore_group(group, &state.pools);
         }
@@ -85,6 +86,7 @@ impl Supervisor {
             let fd = Guarded::of_many(fds.take(fd)?, hello.group.as_str());
             self.incoming(NewConnection { fd, hello }, None);
         }
+        self.warm_again();
         self.place_restored();
         self.warm_preloaders(Instant::now());
         if state.shut_down {

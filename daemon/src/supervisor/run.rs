@@ -69,6 +69,9 @@ pub(super) async fn run(mut options: Options, sink: Sink) -> io::Result<Option<S
     );
     // Who hears that it is ready may ask at once.
     let commands = options.control.as_deref().map(operator::bind).transpose();
+    supervisor
+        .ready_file
+        .stands_beside(options.control.as_deref());
     supervisor.begin(options.before)?;
     let incoming = inputs.incoming.sender.clone();
     let quiesce = inputs.accepting.quiesce();
@@ -90,6 +93,7 @@ pub(super) async fn run(mut options: Options, sink: Sink) -> io::Result<Option<S
         return supervisor.snapshot(&mut inputs).await.map(Some);
     }
     supervisor.resources.groups.end();
+    supervisor.ready_file.remove();
     inputs.remove_socket().await;
     tracing::info!("wsgid has ended");
     Ok(None)
@@ -157,6 +161,7 @@ impl Supervisor {
                     }
                     inputs.told |= self.leave_if_unloaded(Instant::now());
                     self.look_around();
+                    self.touch_readiness(Instant::now());
                     self.reap_orphans();
                     self.tidy_connections(Instant::now());
                     self.forget_unused(Instant::now());

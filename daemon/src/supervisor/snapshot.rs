@@ -91,6 +91,8 @@ pub(super) struct State {
     pub(super) shut_down: bool,
     /// Why it did not become another program.
     pub(super) problem: Option<String>,
+    /// It is not ready, by command.
+    pub(super) drains: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -241,6 +243,7 @@ impl Supervisor {
             count: self.lifetime.reexecs + 1,
             shut_down: self.lifetime.is_leaving,
             problem: None,
+            drains: self.lifetime.drains,
         };
         self.connections.let_go();
         Ok(Snapshot { state, fds })
@@ -269,8 +272,11 @@ impl Supervisor {
         events.extend(waiting_in(&mut inputs.workers.receiver));
         // Preloaders end, and what they were about to fork is asked for again.
         events.retain(|(id, event)| {
-            let is_of_fork = matches!(event, WorkerEvent::Forked(_) | WorkerEvent::NotForked(_));
-            !is_of_fork && !self.preloaders.running.contains_key(id)
+            let is_asked_again = matches!(
+                event,
+                WorkerEvent::Forked(_) | WorkerEvent::NotForked(_) | WorkerEvent::Warmed(_)
+            );
+            !is_asked_again && !self.preloaders.running.contains_key(id)
         });
         Ok((workers, events))
     }

@@ -106,6 +106,8 @@ pub(crate) struct ServerSettings {
     pub(crate) socket_prefix: Option<PathBuf>,
     pub(crate) restrict_embedded: bool,
     pub(crate) slow_requests: Option<Duration>,
+    /// Whether a place has the handler of probes.
+    pub(crate) is_probed: bool,
     pub(crate) python_home: Option<String>,
     pub(crate) python_eggs: Option<PathBuf>,
     pub(crate) python_optimize: u8,

@@ -8,9 +8,11 @@
 use std::ffi::{CStr, c_int};
 
 use crate::configuration::config::GivenHandler;
+use crate::configuration::settings;
 use crate::configuration::words::Words;
 use crate::directives::context::Context;
 use crate::request::mapping::{HANDLER, OLD_HANDLER};
+use crate::status::health;
 use crate::sys::{OR_FILEINFO, OR_OPTIONS};
 
 pub(crate) struct ObservedDirective {
@@ -64,7 +66,11 @@ fn give(cx: &mut Context<'_, '_>, name: &str) {
 
 fn set_handler(cx: &mut Context<'_, '_>, words: &mut Words<'_>) {
     if let Some(name) = words.next() {
-        give(cx, &name.to_ascii_lowercase());
+        let name = name.to_ascii_lowercase();
+        if !cx.in_htaccess && name.as_bytes() == health::HANDLER.to_bytes() {
+            settings::with(|settings| settings.is_probed = true);
+        }
+        give(cx, &name);
     }
 }
 

@@ -18,6 +18,7 @@ use crate::httpd::server::Server;
 use crate::httpd::{file_reader, guard as body_guard};
 use crate::log_ids;
 use crate::request::{auth, handler, injected, mapping, response, upgrades};
+use crate::status::health;
 use crate::workers::{child, stopping};
 use crate::{launch, status, sys};
 
@@ -263,6 +264,9 @@ pub(crate) unsafe extern "C" fn handle(r: *mut sys::request_rec) -> c_int {
     let outcome = caught("the handler", || {
         if request.handler() == Some(status::HANDLER) {
             return status::handle(request);
+        }
+        if request.handler() == Some(health::HANDLER) {
+            return health::handle(request);
         }
         handler::handle(request)
     });

@@ -42,6 +42,7 @@ pub(super) fn plan(settings: &ServerSettings) -> ServingPlan {
         restrict_embedded: settings.restrict_embedded,
         slow_requests: settings.slow_requests,
         notes: tree::names_any(&outcome::NOTES),
+        is_probed: settings.is_probed,
     }
 }
 

@@ -14,6 +14,7 @@ use nix::sys::socket::{
 };
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, geteuid, getpid};
+use wsgid_protocol::readiness;
 use wsgid_protocol::refusal::Refusal;
 
 use crate::apr::pool::AprPool;
@@ -139,6 +140,7 @@ fn remove_sockets(path: &Path) {
     if let Some(directory) = path.parent() {
         // The supervisor's, which one that was killed leaves behind.
         let _ = fs::remove_file(directory.join("control.sock"));
+        let _ = fs::remove_file(directory.join(readiness::FILE));
         let _ = fs::remove_dir(directory);
     }
 }

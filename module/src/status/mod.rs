@@ -1,7 +1,9 @@
 //! `SetHandler wsgid-status` and the section on mod_status's page: asks the
 //! supervisor how everything is, within a moment, and shows it as a page, as
-//! JSON or as OpenMetrics. Who may see it is decided by httpd's `Require`.
+//! JSON or as OpenMetrics. Who may see it is decided by httpd's `Require`. `health` answers
+//! probes, and asks nobody.
 
+pub(crate) mod health;
 mod overview;
 mod templates;
 mod waiting;

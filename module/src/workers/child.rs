@@ -72,7 +72,9 @@ pub(crate) fn init() {
         Loads::of_child(pid, Counted::Workers),
     );
     let threads = server::most_children().saturating_mul(server::threads_per_child());
-    let reserve = ThreadReserve::of_child(pid, threads, plan.has_several_groups());
+    // Probes need threads as another group would.
+    let others = plan.has_several_groups() || plan.is_probed;
+    let reserve = ThreadReserve::of_child(pid, threads, others);
     let _ = CHILD.set(Child {
         plan,
         pools,

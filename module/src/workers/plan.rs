@@ -26,6 +26,8 @@ pub(crate) struct ServingPlan {
     pub(crate) slow_requests: Option<Duration>,
     /// Whether a directive names a note of `request/outcome.rs`.
     pub(crate) notes: bool,
+    /// Probes ask how this server is.
+    pub(crate) is_probed: bool,
 }
 
 impl ServingPlan {

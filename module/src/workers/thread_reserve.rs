@@ -52,7 +52,7 @@ pub(crate) struct ThreadReserve {
     history: Option<&'static [GroupHistory]>,
     /// Threads of all children together: MaxRequestWorkers.
     threads: u32,
-    /// Whether there are other groups to keep threads for.
+    /// Whether there are other groups, or probes, to keep threads for.
     several: bool,
 }
 
@@ -199,6 +199,12 @@ impl ThreadReserve {
             }
             std::thread::sleep(LOOK);
         }
+    }
+
+    /// The requests of this group that have a thread of httpd.
+    pub(crate) fn requests_of(&self, key: u32) -> u32 {
+        let seen = self.rows.map(|rows| rows.look(key, now_ms(), AGES));
+        seen.map_or(0, |seen| seen.running.saturating_add(seen.waiting))
     }
 
     fn count(&'static self, rows: ThreadTable, claim: ThreadClaim, now: u32) -> HeldThread {

@@ -305,5 +305,12 @@ pub(crate) fn commands() -> Vec<(&'static str, Command)> {
                 stacks: true,
             },
         ),
+        (
+            "drain",
+            Command::Drain {
+                group: Some(group()),
+                on: true,
+            },
+        ),
     ]
 }

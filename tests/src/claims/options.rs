@@ -63,6 +63,14 @@ pub const SEEN: &[(&str, &[&str])] = &[
         &["reload-wait"],
     ),
     (
+        "probes::nobody_waits_for_the_first_request_of_a_worker",
+        &["warm-up"],
+    ),
+    (
+        "probes::a_reload_has_so_many_workers_more_and_no_others",
+        &["reload-surge"],
+    ),
+    (
         "option_effects::the_interpreter_is_told",
         &["switch-interval"],
     ),

@@ -1,0 +1,5 @@
+//! What load balancers and deployments go by: `SetHandler wsgid-health`, `wsgid drain`,
+//! `warm-up=`, `reload-surge=`.
+
+mod deploys;
+mod health;
