@@ -15,7 +15,7 @@ use crate::{express, sys};
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong command line, 3 no supervisor answers, 4 not permitted, \
                           5 no such group, 6 the supervisor cannot start, 7 wrong configuration, 8 check-config found \
                           something that means something else here, 9 the new workers were given up, do not start, or \
-                          a script fails to load in them, 10 still under way at --timeout";
+                          a script fails to load in them (start-server: at the start), 10 still under way at --timeout";
 
 /// Runs Python WSGI applications behind httpd, each in processes of its own.
 #[derive(Debug, Parser)]

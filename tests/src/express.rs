@@ -230,6 +230,31 @@ impl Server {
             .into_owned()
     }
 
+    /// The number of its process.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended.
+    ///
+    /// # Panics
+    /// If it is no child of this process.
+    pub fn ended(&mut self) -> bool {
+        let status = self.child.try_wait();
+        status.expect("a child can be waited for").is_some()
+    }
+
+    /// Waits for its end, which something else has brought about.
+    ///
+    /// # Panics
+    /// If it does not come in time.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        eventually("the end of start-server", limit, || {
+            self.child.try_wait().expect("a child can be waited for")
+        })
+    }
+
     /// Ends it by a signal, waits for the end of all it started, and gives what
     /// it wrote and how it ended.
     ///

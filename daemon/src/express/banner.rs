@@ -28,6 +28,7 @@ pub(crate) fn text(plan: &ServerPlan) -> String {
     {
         lines.add("Server status", format!("{url}server-status"));
     }
+    add_probes(&mut lines, plan, &urls);
     lines.add("Application", application(plan));
     if let Some(python) = &plan.python {
         let home = Some(python.home.as_path()).filter(|home| !home.as_os_str().is_empty());
@@ -71,6 +72,11 @@ pub(crate) fn socket(path: &Path) -> String {
     lines.0.trim_end().to_owned()
 }
 
+/// Where a browser finds the server, first of all.
+pub(crate) fn url(plan: &ServerPlan) -> String {
+    urls(plan).into_iter().next().unwrap_or_default()
+}
+
 /// Where a browser finds the server.
 fn urls(plan: &ServerPlan) -> Vec<String> {
     let network = &plan.options.network;
@@ -98,6 +104,30 @@ fn add_limits(lines: &mut SummaryLines, plan: &ServerPlan) {
             timeouts.request_timeout, timeouts.startup_timeout, timeouts.queue_timeout
         ),
     );
+}
+
+/// What who starts and stops servers goes by.
+fn add_probes(lines: &mut SummaryLines, plan: &ServerPlan, urls: &[String]) {
+    let deploy = &plan.options.deploy;
+    if let (Some(path), Some(url)) = (&deploy.health_path, urls.first()) {
+        lines.add(
+            "Probes",
+            format!("{}{path}?ready", url.trim_end_matches('/')),
+        );
+    }
+    if let Some(file) = &deploy.ready_file {
+        lines.add("Ready file", file.display());
+    }
+    if deploy.drain_delay > 0 {
+        let delay = deploy.drain_delay;
+        lines.add(
+            "Drain delay",
+            format!("serves on for {delay} s after SIGTERM"),
+        );
+    }
+    if deploy.keep_going {
+        lines.add("Keep going", "serves on if it fails to load");
+    }
 }
 
 fn capacity(processes: &str, threads: u32) -> String {

@@ -59,6 +59,9 @@ fn values(plan: &ServerPlan) -> Result<(), PlanError> {
     let options = &plan.options;
     let environment = &options.environment;
     url_path("--mount-point", &options.application.mount_point)?;
+    if let Some(path) = &options.deploy.health_path {
+        plain_path("--health-path", path)?;
+    }
     for (path, _) in pairs(&options.files.url_alias) {
         url_path("--url-alias", path)?;
     }
@@ -88,6 +91,18 @@ fn url_path(option: &'static str, value: &str) -> Result<(), PlanError> {
         Ok(())
     } else {
         Err(refused(option, value, "a URL path begins with `/`"))
+    }
+}
+
+/// A path that httpd compares as it is.
+fn plain_path(option: &'static str, value: &str) -> Result<(), PlanError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._~-".contains(&byte);
+    url_path(option, value)?;
+    if value.len() > 1 && value.bytes().all(is_plain) {
+        Ok(())
+    } else {
+        let reason = "letters, digits and `/._~-` make a path such as /health";
+        Err(refused(option, value, reason))
     }
 }
 

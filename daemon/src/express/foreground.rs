@@ -18,12 +18,14 @@ use nix::sys::signal::Signal::{self, SIGKILL, SIGTERM};
 use nix::sys::signal::{SigSet, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 use wsgid_protocol::readiness;
 
+use super::drain::{DrainDelay, ReadyMark, SAME_WISH};
 use super::plan::ServerPlan;
 use super::terminal::{self, TerminalStream};
 use super::{banner, logs, progress};
+use crate::exit_code;
 use crate::process::procfs;
 
 /// Why httpd could not be run.
@@ -41,10 +43,6 @@ pub(crate) enum ForegroundError {
 /// supervisor's own second and httpd's three for its children, rounded up.
 const STOP_SLACK: Duration = Duration::from_secs(8);
 
-/// A second wish to end within this time is the first one once more: `timeout` and
-/// `docker` signal a process and its whole group.
-const SAME_WISH: Duration = Duration::from_secs(1);
-
 /// How long descendants that outlived httpd may take.
 const DESCENDANTS_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -61,23 +59,41 @@ pub(crate) fn run(plan: &ServerPlan) -> Result<u8, ForegroundError> {
     let limit = Duration::from_secs(plan.options.timeouts.shutdown_timeout.into()) + STOP_SLACK;
     let httpd = Pid::from_raw(i32::try_from(child.id()).unwrap_or(0));
     let ending = Arc::new(AtomicBool::new(false));
+    let not_loaded = Arc::new(AtomicBool::new(false));
+    let mark = ReadyMark::of(plan);
     // httpd names it after its pid, which is that of the script it was started by.
     let mut directory = plan.socket_prefix().into_os_string();
     directory.push(format!(".{httpd}"));
     let directory = PathBuf::from(directory);
+    let socket = directory.join(crate::channel::operator::NAME);
     if plan.has_application() {
-        let socket = directory.join(crate::channel::operator::NAME);
         terminal::say(&banner::socket(&socket));
     }
-    watch_start(plan, &directory, log.as_deref(), &ending);
+    if let Some(start) = to_watch(plan, &socket, log.as_deref()) {
+        let (mark, not_loaded) = (mark.clone(), Arc::clone(&not_loaded));
+        let url = start.url.clone();
+        progress::watch(start, Arc::clone(&ending), move |is_ready| {
+            if is_ready {
+                mark.make(&url);
+            } else {
+                not_loaded.store(true, Ordering::Relaxed);
+                // As if somebody had asked for the end.
+                let _ = kill(getpid(), SIGTERM);
+            }
+        });
+    }
     let running = RunningHttpd {
         httpd,
         stopping: None,
         limit,
         ending: Arc::clone(&ending),
+        not_loaded: Arc::clone(&not_loaded),
+        drain: DrainDelay::new(plan, &socket),
+        mark: mark.clone(),
     };
     let code = running.wait(&signals);
     let asked = ending.swap(true, Ordering::Relaxed);
+    mark.remove();
     end_descendants();
     remove_sockets(&directory);
     for copy in copies {
@@ -86,27 +102,34 @@ pub(crate) fn run(plan: &ServerPlan) -> Result<u8, ForegroundError> {
     if code != 0 && !asked {
         explain(code, log.as_deref(), before);
     }
+    if not_loaded.load(Ordering::Relaxed) {
+        return Ok(exit_code::NOT_SERVING);
+    }
     Ok(code)
 }
 
-fn watch_start(
+/// What is to be watched of the start; a person in a debugger knows what is going on.
+fn to_watch(
     plan: &ServerPlan,
-    directory: &Path,
+    socket: &Path,
     error_log: Option<&Path>,
-    ending: &Arc<AtomicBool>,
-) {
-    // Without an application there is none to load; a person in a debugger
-    // knows what is going on.
-    if !plan.has_application() || plan.single() {
-        return;
+) -> Option<progress::ApplicationStart> {
+    let deploy = &plan.options.deploy;
+    if plan.single() && deploy.ready_file.is_none() {
+        return None;
     }
     let log = error_log.map(|log| format!("`{}`", log.display()));
-    let start = progress::ApplicationStart {
-        socket: directory.join(crate::channel::operator::NAME),
-        group: plan.process_group(),
+    let network = &plan.options.network;
+    let host = network.host.as_deref().unwrap_or("localhost");
+    Some(progress::ApplicationStart {
+        socket: socket.to_owned(),
+        group: plan.has_application().then(|| plan.process_group()),
         error_log: log.unwrap_or_else(|| "the log".to_owned()),
-    };
-    progress::watch(start, Arc::clone(ending));
+        url: banner::url(plan),
+        address: (host.to_owned(), network.port),
+        root: plan.root.clone(),
+        keep_going: deploy.keep_going || plan.single(),
+    })
 }
 
 /// httpd removes them itself, unless it was killed.
@@ -184,15 +207,28 @@ struct RunningHttpd {
     limit: Duration,
     /// Set when the end was asked for: the watch of the start then says no more.
     ending: Arc<AtomicBool>,
+    /// Set when the end is because the application failed to load.
+    not_loaded: Arc<AtomicBool>,
+    drain: DrainDelay,
+    mark: ReadyMark,
 }
 
 impl RunningHttpd {
     /// Passes signals on until httpd has ended; its exit code.
     fn wait(mut self, signals: &SignalFd) -> u8 {
         loop {
-            let timeout = self.left().map_or(PollTimeout::NONE, |left| {
-                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-            });
+            let left = [
+                self.left(),
+                self.drain.left().filter(|_| self.stopping.is_none()),
+            ];
+            let timeout = left
+                .into_iter()
+                .flatten()
+                .min()
+                .map_or(PollTimeout::NONE, |left| {
+                    PollTimeout::try_from(left + Duration::from_millis(1))
+                        .unwrap_or(PollTimeout::MAX)
+                });
             let mut fds = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
             let _ = poll(&mut fds, timeout);
             while let Ok(Some(info)) = signals.read_signal() {
@@ -203,6 +239,10 @@ impl RunningHttpd {
             }
             if let Some(code) = reap(Some(self.httpd)) {
                 return code;
+            }
+            if self.stopping.is_none() && self.drain.left().is_some_and(|left| left.is_zero()) {
+                self.stop_begins();
+                let _ = kill(self.httpd, SIGTERM);
             }
             if self.left().is_some_and(|left| left.is_zero()) {
                 terminal::say("wsgid: httpd did not end in time and is killed");
@@ -220,6 +260,14 @@ impl RunningHttpd {
     fn forward(&mut self, signal: Signal) {
         let to_httpd = match signal {
             Signal::SIGCHLD => return,
+            Signal::SIGTERM
+                if self.stopping.is_none()
+                    && !self.not_loaded.load(Ordering::Relaxed)
+                    && self.drain.puts_off() =>
+            {
+                self.ending.store(true, Ordering::Relaxed);
+                return self.mark.remove();
+            }
             Signal::SIGINT | Signal::SIGTERM | Signal::SIGQUIT => {
                 match self.stopping {
                     None => self.stop_begins(),

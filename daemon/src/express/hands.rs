@@ -73,6 +73,8 @@ fn directories(plan: &ServerPlan) -> Vec<(&'static str, PathBuf)> {
         ("--pid-file", plan.pid_file()),
         ("--socket-prefix", plan.socket_prefix()),
     ];
+    let ready_file = plan.options.deploy.ready_file.iter().cloned();
+    files.extend(ready_file.map(|path| ("--ready-file", path)));
     let log_files = [
         (&logs.error_log_name, to_files),
         (&logs.access_log_name, to_files && logs.access_log),

@@ -7,6 +7,7 @@ pub(crate) mod artifacts;
 mod banner;
 mod check;
 mod defines;
+mod drain;
 mod entry;
 mod expansion;
 mod files;
@@ -36,6 +37,7 @@ mod template;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod traceback;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -185,6 +185,7 @@ impl ServerPlan {
             || !options.files.add_handler.is_empty()
             || access.host_access_script.is_some()
             || access.auth_user_script.is_some()
+            || options.deploy.health_path.is_some()
     }
 
     /// Debugging tools need one process and one thread.

@@ -2,15 +2,18 @@
 //! still loading, that it is ready, that it failed to load. Asks the supervisor
 //! at its control socket; `foreground` starts it and says when to stop.
 
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::control::Command;
-use wsgid_protocol::status::{GroupState, Status, WorkerStatus};
+use wsgid_protocol::readable::escaped;
+use wsgid_protocol::status::{GroupState, Status};
 
 use super::terminal::say;
+use super::traceback;
 use crate::command::client;
 
 /// How often the supervisor is asked.
@@ -18,36 +21,59 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// From here on a start is slow. Each further word waits twice as long.
 const SLOW: Duration = Duration::from_secs(3);
 
+/// Between two questions to one that has failed, which may be mended.
+const MENDED_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The start that is watched.
 #[derive(Debug)]
 pub(crate) struct ApplicationStart {
     /// The supervisor's control socket; it appears with the supervisor.
     pub(crate) socket: PathBuf,
-    /// The process group of the application.
-    pub(crate) group: String,
+    /// The process group of the application; `None` if only files are served.
+    pub(crate) group: Option<String>,
     /// Where the reasons of failures are.
     pub(crate) error_log: String,
+    /// Where it is served.
+    pub(crate) url: String,
+    /// The address and port at which httpd listens.
+    pub(crate) address: (String, u16),
+    /// The directory of what was generated.
+    pub(crate) root: PathBuf,
+    /// Whether one that has failed is waited for.
+    pub(crate) keep_going: bool,
 }
 
-/// Watches the start in a thread of its own until it is over or `stop` is set.
-pub(crate) fn watch(start: ApplicationStart, stop: Arc<AtomicBool>) {
+/// Watches the start in a thread of its own until it is over or `stop` is set; `over` hears
+/// whether the server is ready.
+pub(crate) fn watch(
+    start: ApplicationStart,
+    stop: Arc<AtomicBool>,
+    over: impl FnOnce(bool) + Send + 'static,
+) {
     std::thread::spawn(move || {
         let started = Instant::now();
         let mut next_word = SLOW;
+        let mut said = None;
+        let mut interval = INTERVAL;
         while !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(INTERVAL);
-            let stage = match client::exchange::<Status>(&start.socket, &Command::Status) {
-                Ok(Ok(status)) => StartStage::of(&status, &start.group),
-                Ok(Err(_)) | Err(_) => StartStage::Loading,
-            };
+            std::thread::sleep(interval);
+            let stage = start.stage();
             let elapsed = started.elapsed();
-            if let Some(text) = stage.text(&start, elapsed) {
+            let ended = stop.load(Ordering::Relaxed);
+            if let Some(text) = stage.text(&start, elapsed).filter(|_| !ended)
+                && said.as_ref() != Some(&text)
+            {
                 say(&format!("wsgid: {text}"));
+                said = Some(text);
             }
-            if stage != StartStage::Loading {
-                return;
+            match stage {
+                _ if ended => return,
+                StartStage::Loading => {}
+                StartStage::Ready => return over(true),
+                _ if start.keep_going => interval = MENDED_INTERVAL,
+                _ => return over(false),
             }
-            if elapsed >= next_word && !stop.load(Ordering::Relaxed) {
+            if elapsed >= next_word && said.is_none() {
                 let seconds = next_word.as_secs();
                 let text = format!("wsgid: the application is still loading ({seconds} s)");
                 say(&text);
@@ -57,13 +83,32 @@ pub(crate) fn watch(start: ApplicationStart, stop: Arc<AtomicBool>) {
     });
 }
 
+impl ApplicationStart {
+    fn is_listening(&self) -> bool {
+        let (host, port) = &self.address;
+        TcpStream::connect((host.as_str(), *port)).is_ok()
+    }
+
+    fn stage(&self) -> StartStage {
+        match &self.group {
+            Some(group) => match client::exchange::<Status>(&self.socket, &Command::Status) {
+                Ok(Ok(status)) => StartStage::of(&status, group),
+                Ok(Err(_)) | Err(_) => StartStage::Loading,
+            },
+            // httpd closes a port that it was not asked to serve.
+            None if self.is_listening() => StartStage::Ready,
+            None => StartStage::Loading,
+        }
+    }
+}
+
 /// How far the start has come.
 #[derive(Debug, PartialEq, Eq)]
 enum StartStage {
     Loading,
     Ready,
-    /// A script could not be loaded.
-    Broken,
+    /// A script could not be loaded: what Python says.
+    Broken(String),
     /// No process can be started.
     Failed(String),
 }
@@ -76,30 +121,39 @@ impl StartStage {
         if let Some(problem) = &group.problem {
             return Self::Failed(problem.clone());
         }
-        if group.workers().any(WorkerStatus::is_ready) {
-            let mut workers = group.workers();
-            let broken = workers.any(|worker| !worker.failed_scripts.is_empty());
-            return if broken { Self::Broken } else { Self::Ready };
+        let ready = group.workers().filter(|worker| worker.is_ready());
+        let failed = ready.map(|worker| worker.failed_scripts.first());
+        // One that works serves.
+        match failed.min_by_key(Option::is_some) {
+            Some(None) => return Self::Ready,
+            Some(Some(script)) => return Self::Broken(script.traceback.clone()),
+            None => {}
         }
         let mut pools = group.pools.iter();
-        let failed = pools.find(|pool| pool.state == GroupState::Failed);
-        let cause = failed.and_then(|pool| pool.cause.clone());
+        let is_hopeless = |state| matches!(state, GroupState::Failed | GroupState::CannotStart);
+        let failed = pools.find(|pool| is_hopeless(pool.state));
+        let cause =
+            failed.and_then(|pool| pool.cause.clone().or_else(|| pool.last_problem.clone()));
         cause.map_or(Self::Loading, Self::Failed)
     }
 
-    /// What is said about it; a start that is as fast as expected says nothing.
+    /// What is said about it.
     fn text(&self, start: &ApplicationStart, elapsed: Duration) -> Option<String> {
         let log = &start.error_log;
         let text = match self {
             Self::Loading => return None,
-            Self::Ready if elapsed < SLOW => return None,
             Self::Ready => {
                 let seconds = elapsed.as_secs_f64();
-                format!("the application is ready after {seconds:.1} s")
+                format!("ready at {} after {seconds:.1} s", start.url)
             }
-            Self::Broken => format!("the application failed to load; the reason is in {log}"),
+            Self::Broken(traceback) => {
+                let why = traceback::in_one_line(traceback, &start.root);
+                let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                let why = escaped(why.as_bytes());
+                format!("the application failed to load{why}; the traceback is in {log}")
+            }
             Self::Failed(cause) => {
-                let cause = wsgid_protocol::readable::escaped(cause.as_bytes());
+                let cause = escaped(cause.as_bytes());
                 format!("the application's process cannot be started: {cause}; see {log}")
             }
         };
@@ -109,7 +163,9 @@ impl StartStage {
 
 #[cfg(test)]
 mod tests {
-    use wsgid_protocol::status::{FailedScript, GroupStatus, PoolStatus, WorkerPhase};
+    use wsgid_protocol::status::{
+        FailedScript, GroupStatus, PoolStatus, WorkerPhase, WorkerStatus,
+    };
 
     use super::*;
 
@@ -133,7 +189,7 @@ mod tests {
     fn with_workers(workers: &[(WorkerPhase, &[&str])]) -> StartStage {
         let failed = |script: &&str| FailedScript {
             script: (*script).to_owned(),
-            ..FailedScript::default()
+            traceback: format!("Traceback of {script}"),
         };
         let worker = |(state, scripts): &(WorkerPhase, &[&str])| WorkerStatus {
             state: *state,
@@ -160,7 +216,12 @@ mod tests {
             with_workers(&[(Starting, &[]), (Ready, &[])]),
             StartStage::Ready
         );
-        assert_eq!(with_workers(&[(Ready, &["/a.py"])]), StartStage::Broken);
+        let broken = StartStage::Broken("Traceback of /a.py".to_owned());
+        assert_eq!(with_workers(&[(Ready, &["/a.py"])]), broken);
+        assert_eq!(
+            with_workers(&[(Ready, &["/a.py"]), (Ready, &[])]),
+            StartStage::Ready
+        );
         let failed = stage(site(PoolStatus {
             state: GroupState::Failed,
             cause: Some("no python".to_owned()),

@@ -3,6 +3,7 @@
 //! heading. Only parsing; what an option does is in `plan` and `render`.
 
 mod application;
+mod deploy;
 mod develop;
 mod environment;
 mod files;
@@ -13,6 +14,7 @@ use clap::Args;
 use serde::Serialize;
 
 pub(crate) use application::{Application, ApplicationType, Processes, Timeouts};
+pub(crate) use deploy::Deploy;
 pub(crate) use develop::Develop;
 pub(crate) use environment::Environment;
 pub(crate) use files::Files;
@@ -38,6 +40,8 @@ pub(crate) struct ServerOptions {
     pub(crate) tls: Tls,
     #[command(flatten)]
     pub(crate) timeouts: Timeouts,
+    #[command(flatten)]
+    pub(crate) deploy: Deploy,
     #[command(flatten)]
     pub(crate) access: Access,
     #[command(flatten)]

@@ -109,6 +109,11 @@ pub(super) const ROWS: &[Row] = &[
     ("body-timeout", &["32"], &[], "body=32,MinRate=500"),
     ("body-max-timeout", &["33"], &[], "body=15-33,MinRate=500"),
     ("body-min-rate", &["34"], &[], "body=15,MinRate=34"),
+    // Probes and deployments.
+    ("health-path", &["/health"], &[], "<Location \"/health\">\n    SetHandler wsgid-health"),
+    ("ready-file", &["/run/x/ready"], &[], "Ready file    : /run/x/ready"),
+    ("drain-delay", &["7"], &[], "serves on for 7 s after SIGTERM"),
+    ("keep-going", &[], &[], "serves on if it fails to load"),
     // Files and URLs.
     ("document-root", &[DIRECTORY], &[], "DocumentRoot \"/usr\""),
     ("directory-index", &["main.html"], &[], "DirectoryIndex \"main.html\""),
@@ -261,7 +266,14 @@ fn no_option_is_without_a_row() {
     rows.insert("ssl-certificate".to_owned());
     let differs: Vec<&String> = known.symmetric_difference(&rows).collect();
     assert!(differs.is_empty(), "in one only: {differs:?}");
-    for ours in ["enable-http2", "python-home"] {
+    for ours in [
+        "enable-http2",
+        "python-home",
+        "health-path",
+        "ready-file",
+        "drain-delay",
+        "keep-going",
+    ] {
         assert!(rows.remove(ours), "{ours}");
     }
     assert_eq!(
