@@ -30,7 +30,8 @@ const BY_HAND: &[(&str, &str)] = &[
     ),
 ];
 
-/// Languages of blocks that are shown only; YAML is looked at by the suite `monitoring`.
+/// Languages of blocks that are shown only; YAML is looked at by the suites `monitoring` and
+/// `probes`.
 const SHOWN: &[&str] = &["text", "yaml"];
 
 fn top() -> PathBuf {
@@ -146,6 +147,7 @@ walks! {
     root_many_sites "docs/many-sites.md";
     root_reloading "docs/reloading.md";
     root_deploying "docs/deploying.md";
+    root_probes "docs/probes.md";
     root_tuning "docs/tuning.md";
     root_troubleshooting "docs/troubleshooting.md";
     root_watching "docs/watching.md";
