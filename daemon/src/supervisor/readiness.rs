@@ -166,10 +166,7 @@ impl Supervisor {
         let mut broken = None;
         for id in machine.accepting() {
             let failed = self.workers.get(&id).map(|worker| &worker.record.failed);
-            broken = failed.and_then(|failed| failed.keys().next());
-            if broken.is_none() {
-                return None;
-            }
+            broken = Some(failed.and_then(|failed| failed.keys().next())?);
         }
         Some(match broken {
             Some(script) => {
