@@ -87,6 +87,8 @@ supervisor_lines! {
         "the log of a process group could not be opened again: what it prints goes to the file before", "Give the user of the process group the right to write there, then reload.";
     READINESS_NOT_WRITTEN = 223, ERROR,
         "what is ready could not be written: SetHandler wsgid-health finds nothing ready", "The text names the file and the kernel's reason.";
+    TOTALS_NOT_COUNTED = 224, ERROR,
+        "the file in which httpd's children count could not be made: status and metrics have no totals", "The text names the file and the reason; mend it and start the supervisor again.";
     CONNECTION_REFUSED = 230, WARN,
         "a connection of httpd's was refused", "The text names the failure, which stands above.";
     CONNECTION_NOT_TAKEN = 231, ERROR,

@@ -16,6 +16,7 @@ mod callables;
 mod commands;
 mod condition;
 mod configure;
+mod counting;
 mod endings;
 mod groups;
 mod health;

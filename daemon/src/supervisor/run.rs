@@ -113,7 +113,7 @@ impl Supervisor {
             if let Some((socket, httpd)) = source.socket() {
                 match totals::beside(socket, httpd) {
                     Ok(file) => self.totals = Totals(Some(Arc::new(file))),
-                    Err(error) => tracing::error!("totals are not counted: {error}"),
+                    Err(error) => log_line!(TOTALS_NOT_COUNTED, "totals are not counted: {error}"),
                 }
             }
             self.read_files();

@@ -35,7 +35,10 @@ impl<'s> GroupOverview<'s> {
     }
 
     fn new(index: usize, status: &'s GroupStatus) -> Self {
-        let histogram = histogram(status.workers());
+        let totals = status.totals.as_ref();
+        let of_workers = || histogram(status.workers());
+        let histogram = totals.map_or_else(of_workers, |totals| totals.duration.histogram.clone());
+        let counted = totals.map(|totals| sum(totals.requests.values().copied()));
         Self {
             status,
             index,
@@ -44,7 +47,8 @@ impl<'s> GroupOverview<'s> {
             processes: status.workers().count(),
             in_flight: sum(status.workers().map(|worker| worker.in_flight)),
             waiting: status.waiting(),
-            requests: sum(status.workers().map(|worker| worker.requests)),
+            requests: counted
+                .unwrap_or_else(|| sum(status.workers().map(|worker| worker.requests))),
             restarts: sum(status.pools.iter().map(|pool| pool.restarts)),
             half_take: percentile(&histogram, 50),
             most_take: percentile(&histogram, 99),
@@ -152,6 +156,8 @@ fn percentile(histogram: &[u64], percent: u128) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use wsgid_protocol::totals::{DurationTotals, GroupTotals};
+
     use super::*;
 
     fn with_pool(pool: PoolStatus) -> GroupStatus {
@@ -196,5 +202,32 @@ mod tests {
         let overview = GroupOverview::new(0, &group);
         assert_eq!(overview.in_flight, u64::MAX);
         assert_eq!(overview.half_take, Some(0));
+    }
+
+    #[test]
+    fn totals_are_shown_where_there_are_any() {
+        let worker = WorkerStatus {
+            requests: 5,
+            histogram: vec![5],
+            ..WorkerStatus::default()
+        };
+        let mut group = with_pool(PoolStatus {
+            workers: vec![worker],
+            ..PoolStatus::default()
+        });
+        let seen = |group: &GroupStatus| {
+            let overview = GroupOverview::new(0, group);
+            (overview.requests, overview.half_take)
+        };
+        assert_eq!(seen(&group), (5, Some(0)));
+        group.totals = Some(GroupTotals {
+            requests: [("2xx".to_owned(), 70), ("5xx".to_owned(), 30)].into(),
+            duration: DurationTotals {
+                histogram: vec![0, 0, 100],
+                ..DurationTotals::default()
+            },
+            ..GroupTotals::default()
+        });
+        assert_eq!(seen(&group), (100, Some(2)));
     }
 }

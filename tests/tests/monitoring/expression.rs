@@ -2,7 +2,7 @@
 //! metrics are ours, whether they have the labels that are asked for, whether functions are
 //! known. Pure.
 
-use wsgid_protocol::metrics::{Family, Kind, TABLE};
+use wsgid_protocol::metrics::{MetricFamily, MetricKind, TABLE};
 
 const FUNCTIONS: &[&str] = &[
     "rate",
@@ -37,14 +37,14 @@ enum Token {
 pub(crate) struct Expression(Vec<Token>);
 
 /// The family of a sample's name, and the label that the kind adds.
-fn family(sample: &str) -> Option<(&'static Family, Option<&'static str>)> {
+fn family(sample: &str) -> Option<(&'static MetricFamily, Option<&'static str>)> {
     TABLE.iter().find_map(|family| {
         let suffix = sample.strip_prefix(family.name)?;
         let more = match (family.kind, suffix) {
-            (Kind::Gauge, "") | (Kind::Info, "_info") => None,
-            (Kind::Counter, "_total" | "_created") => None,
-            (Kind::Histogram, "_bucket") => Some("le"),
-            (Kind::Histogram, "_count" | "_sum" | "_created") => None,
+            (MetricKind::Gauge, "") | (MetricKind::Info, "_info") => None,
+            (MetricKind::Counter, "_total" | "_created") => None,
+            (MetricKind::Histogram, "_bucket") => Some("le"),
+            (MetricKind::Histogram, "_count" | "_sum" | "_created") => None,
             _ => return None,
         };
         Some((family, more))
