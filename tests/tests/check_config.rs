@@ -149,6 +149,40 @@ fn a_configuration_that_means_the_same_ends_with_0() {
     });
 }
 
+/// A distribution's mod_wsgi has the distribution's Python, and so has a group that names none.
+#[test]
+fn the_python_that_mod_wsgi_was_built_with_is_no_change() {
+    case(Limit::default(), || {
+        let version = |python: &str| {
+            let code = "import sys; print('%d.%d' % sys.version_info[:2])";
+            let out = Command::new(python).args(["-c", code]).output();
+            let out = out.expect("it is installed").stdout;
+            String::from_utf8_lossy(&out).trim().to_owned()
+        };
+        for (built_with, kind, expected) in [
+            (version("python3"), "note", Some(0)),
+            ("3.7".to_owned(), "change", Some(8)),
+            (String::new(), "change", Some(8)),
+        ] {
+            let mut before = Before::new(
+                "WSGIDaemonProcess site\n\
+                 WSGIScriptAlias / @SITE@/hello.py process-group=site application-group=%{GLOBAL}",
+            );
+            let module = before.site.write(
+                "mod_wsgi.so",
+                &format!("\0libapr-1.so.0\0libpython{built_with}.so.1.0\0"),
+            );
+            before.builder = before.builder.peer(module);
+            let (findings, code) = before.findings(&[]);
+            contain(
+                &findings,
+                &[(kind, "neither python-home= nor WSGIPythonHome")],
+            );
+            assert_eq!(code, expected, "{built_with}: {findings:#?}");
+        }
+    });
+}
+
 /// What stands behind the script in an alias's target is the front of PATH_INFO.
 #[test]
 fn a_target_may_go_on_behind_the_script() {

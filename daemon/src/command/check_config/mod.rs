@@ -5,6 +5,7 @@
 //! changed, and nothing is started that stays.
 
 mod ask;
+mod built_with;
 mod compare;
 mod environment;
 mod finding;
@@ -35,7 +36,8 @@ pub(crate) fn run(args: &CheckConfig) -> ExitCode {
     let mut findings = compare::findings(&configuration, &asked.report, &uses);
     findings.extend(environment::findings(asked.envvars.as_deref()));
     let groups = pythons::examine(&asked.report, &uses);
-    findings.extend(pythons::findings(&groups));
+    let built_with = built_with::python(&asked.loading);
+    findings.extend(pythons::findings(&groups, built_with));
     finding::sort(&mut findings);
     if args.json {
         print::json(&asked, &findings, &groups);

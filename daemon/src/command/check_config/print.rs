@@ -5,6 +5,7 @@ use super::ask::Configtest;
 use super::finding::{Finding, FindingKind};
 use super::pythons::Tried;
 use crate::command::print::say;
+use wsgid_protocol::text;
 
 /// Columns of a line.
 const WIDTH: usize = 100;
@@ -59,8 +60,8 @@ pub(crate) fn text(asked: &Configtest, findings: &[Finding], groups: &[Tried<'_>
             group.name,
             group.config.origin,
             group.user,
-            counted(group.processes, "process", "processes"),
-            counted(group.threads, "thread", "threads"),
+            text::count(group.processes, "process"),
+            text::count(group.threads, "thread"),
         );
     }
     say!("\nTo do");
@@ -102,13 +103,10 @@ fn summary(findings: &[Finding]) -> String {
     ];
     let counts = counts.map(|(kind, one, many)| {
         let found = findings.iter().filter(|finding| finding.kind == kind);
-        counted(u32::try_from(found.count()).unwrap_or(u32::MAX), one, many)
+        let count = found.count();
+        format!("{count} {}", if count == 1 { one } else { many })
     });
     counts.join(", ")
-}
-
-fn counted(count: u32, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// A paragraph behind a front, in lines.

@@ -70,8 +70,9 @@ pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[ScriptUse<'_>]) -> V
     tried
 }
 
-/// What is wrong with them, and what differs.
-pub(crate) fn findings(groups: &[Tried<'_>]) -> Vec<Finding> {
+/// What is wrong with them, and what differs. `built_with`: mod_wsgi's Python, if that
+/// is known.
+pub(crate) fn findings(groups: &[Tried<'_>], built_with: Option<(u32, u32)>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for group in groups {
         let config = group.config;
@@ -108,23 +109,32 @@ pub(crate) fn findings(groups: &[Tried<'_>]) -> Vec<Finding> {
         let text = "this is not root, so each process group was tried as you, not as its own user";
         findings.push(Finding::new(FindingKind::Note, "", text));
     }
-    findings.extend(unnamed_python(groups));
+    findings.extend(unnamed_python(groups, built_with));
     findings.extend(several_pythons(groups));
     findings
 }
 
 /// Groups that get whichever Python is found.
-fn unnamed_python(groups: &[Tried<'_>]) -> Option<Finding> {
+fn unnamed_python(groups: &[Tried<'_>], built_with: Option<(u32, u32)>) -> Option<Finding> {
     let unnamed = groups
         .iter()
         .filter(|group| group.config.python_home.is_none());
     let (major, minor) = unnamed.clone().next()?.found.python?;
     let names: Vec<String> = unnamed.map(|group| format!("`{}`", group.name)).collect();
+    let names = names.join(", ");
+    if built_with == Some((major, minor)) {
+        let text = format!(
+            "neither python-home= nor WSGIPythonHome is set for {names}: as with mod_wsgi, which was built with it, it \
+             is Python {major}.{minor}, here that of `python3`"
+        );
+        return Some(Finding::new(FindingKind::Note, "", text));
+    }
+    let built_with =
+        built_with.map_or_else(String::new, |(major, minor)| format!(", {major}.{minor}"));
     let text = format!(
-        "neither python-home= nor WSGIPythonHome is set for {}: mod_wsgi uses the Python that it was built with, here \
-         it is `python3`, which is Python {major}.{minor}; if the packages are elsewhere, name the environment with \
-         python-home=",
-        names.join(", ")
+        "neither python-home= nor WSGIPythonHome is set for {names}: mod_wsgi uses the Python that it was built \
+         with{built_with}, here it is `python3`, which is Python {major}.{minor}; if the packages are elsewhere, name \
+         the environment with python-home="
     );
     Some(Finding::change("", text))
 }
