@@ -234,3 +234,34 @@ fn root_a_site_without_a_user_is_refused() {
         );
     });
 }
+
+/// Only root becomes the user of a group; others are told that they have tried it.
+#[test]
+fn root_check_says_as_whom_it_tried() {
+    case(Limit::default(), || {
+        let Some([user, ..]) = users::three() else {
+            return;
+        };
+        let one = Standalone::start(&["shop"], None);
+        let config = one.root().join("wsgid.toml");
+        let owner = users::of_httpd().name;
+        let tried = format!("tried as user `{}` (uid {}", user.name, user.uid);
+        let by_user = said(
+            as_user(user)
+                .arg(one.wsgid())
+                .args(["check", "--config"])
+                .arg(&config),
+        );
+        for part in [&tried, &format!("only root can try it as `{owner}`")] {
+            assert!(by_user.text.contains(part), "{part}: {}", by_user.text);
+        }
+        assert!(!by_user.text.contains("runs as user"), "{}", by_user.text);
+        let by_root = said(
+            Command::new(one.wsgid())
+                .args(["check", "--config"])
+                .arg(&config),
+        );
+        let runs = format!("runs as user `{owner}`");
+        assert!(by_root.text.contains(&runs), "{}", by_root.text);
+    });
+}
