@@ -20,7 +20,7 @@ pub const SILENT_AFTER: Duration = Duration::from_secs(10);
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Readiness {
+pub struct ServerReadiness {
     /// `wsgid drain` was said, or the supervisor ends: everything serves on, and nothing is ready.
     pub draining: bool,
     /// The process groups that take requests, by name.
@@ -43,7 +43,7 @@ pub struct GroupReadiness {
     pub why: Option<String>,
 }
 
-impl Readiness {
+impl ServerReadiness {
     /// The groups that keep the server from being ready, and why.
     pub fn missing(&self) -> impl Iterator<Item = (&str, &str)> {
         let groups = self.groups.iter();
@@ -64,13 +64,13 @@ mod tests {
             taken_out,
             ..GroupReadiness::default()
         };
-        let readiness = Readiness {
+        let readiness = ServerReadiness {
             groups: BTreeMap::from([
                 ("ready".into(), group(true, false)),
                 ("stopped".into(), group(false, true)),
                 ("starts".into(), group(false, false)),
             ]),
-            ..Readiness::default()
+            ..ServerReadiness::default()
         };
         assert_eq!(readiness.missing().collect::<Vec<_>>(), [("starts", "")]);
     }

@@ -47,7 +47,7 @@ pub(crate) struct NotWarmed {
 }
 
 /// What is asked of one script, over which socket.
-pub(crate) struct Question {
+pub(crate) struct WarmUpQuestion {
     ours: Guarded,
     script: PathBuf,
     callable: String,
@@ -55,7 +55,7 @@ pub(crate) struct Question {
     heeds_changes: bool,
 }
 
-impl Question {
+impl WarmUpQuestion {
     /// The question, and the socket for the worker.
     pub(crate) fn new(
         script: PathBuf,
@@ -272,7 +272,8 @@ mod tests {
 
     /// What comes of these bytes of a worker, which then closes.
     async fn outcome(bytes: Vec<u8>) -> Result<(), NotWarmed> {
-        let (question, theirs) = Question::new("/a.py".into(), "app".into(), true, "site").unwrap();
+        let (question, theirs) =
+            WarmUpQuestion::new("/a.py".into(), "app".into(), true, "site").unwrap();
         let mut worker = UnixStream::from(theirs.as_fd().try_clone_to_owned().unwrap());
         drop(theirs);
         let writer = std::thread::spawn(move || {

@@ -6,7 +6,7 @@
 //! them are in the files beside, by what begins them: the loop (`run`), HELLOs
 //! (`requests`, `requested`), held connections (`placing`), what state machines say
 //! (`actions`, `launch`, `preload`), changed files (`reloading`), workers (`messages`, `warming`, `health`, `endings`), a
-//! configuration (`configure`), operators (`commands`, `status`), probes (`readiness`), and another
+//! configuration (`configure`), operators (`commands`, `status`), probes (`readiness`, `ready_file`), and another
 //! program (`snapshot`, `restore`). `start` is the command.
 
 mod access;
@@ -33,6 +33,7 @@ mod pools;
 mod preload;
 mod preloaders;
 mod readiness;
+mod ready_file;
 mod records;
 mod reloading;
 mod requested;
@@ -68,7 +69,7 @@ use logs::SupervisorLogs;
 use operators::Operators;
 use pools::PoolEntries;
 use preloaders::PreloaderProcesses;
-use readiness::ReadyFile;
+use ready_file::ReadyFile;
 use resources::Resources;
 use totals::Totals;
 use waits::Waits;

@@ -15,7 +15,7 @@ use wsgid_protocol::readable::escaped;
 use super::messages::bounded;
 use super::{Supervisor, pools::PoolEntry};
 use crate::channel::worker::Outgoing;
-use crate::connection::warm_up::{NONCE, NotWarmed, Question};
+use crate::connection::warm_up::{NONCE, NotWarmed, WarmUpQuestion};
 use crate::process::worker_task::WorkerEvent;
 use wsgid_policy::definition::Definition;
 use wsgid_policy::ids::{ConnectionId, WorkerId};
@@ -57,7 +57,7 @@ impl Supervisor {
         let mut questions = Vec::new();
         for ((script, callable), number) in targets(entry, &definition).into_iter().zip(0..) {
             let heeds_changes = entry.watching.heeds(&script);
-            let made = Question::new(script, callable, heeds_changes, &entry.group);
+            let made = WarmUpQuestion::new(script, callable, heeds_changes, &entry.group);
             let Ok((question, theirs)) = made else {
                 continue;
             };
@@ -131,7 +131,7 @@ impl Supervisor {
 }
 
 async fn ask_all(
-    questions: Vec<Question>,
+    questions: Vec<WarmUpQuestion>,
     url: &str,
     definition: &Definition,
 ) -> Result<(), NotWarmed> {

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use wsgid_protocol::limits::MAX_CONTROL_LEN;
-use wsgid_protocol::readiness::{FILE, GroupReadiness, Readiness, SILENT_AFTER};
+use wsgid_protocol::readiness::{FILE, GroupReadiness, SILENT_AFTER, ServerReadiness};
 use wsgid_protocol::text::percent_decoded;
 
 use super::given_by_server;
@@ -28,7 +28,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(60);
 
 /// What is asked.
 #[derive(Debug, PartialEq, Eq)]
-enum Question {
+enum ProbeQuestion {
     Live,
     Ready,
     Group(String),
@@ -79,9 +79,9 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
         return 400;
     };
     let (good, mut text) = match question {
-        Question::Live => live(child),
-        Question::Ready => ready(child),
-        Question::Group(name) => one_group(child, &name),
+        ProbeQuestion::Live => live(child),
+        ProbeQuestion::Ready => ready(child),
+        ProbeQuestion::Group(name) => one_group(child, &name),
     };
     text.push('\n');
     r.headers_out().set(c"Cache-Control", c"no-store");
@@ -93,13 +93,13 @@ pub(crate) fn handle(r: Request<'_>) -> i32 {
     sys::OK
 }
 
-fn asked(query: &[u8]) -> Option<Question> {
+fn asked(query: &[u8]) -> Option<ProbeQuestion> {
     match query {
-        b"" | b"ready" => Some(Question::Ready),
-        b"live" => Some(Question::Live),
+        b"" | b"ready" => Some(ProbeQuestion::Ready),
+        b"live" => Some(ProbeQuestion::Live),
         _ => {
             let name = percent_decoded(query.strip_prefix(b"group=")?);
-            String::from_utf8(name).ok().map(Question::Group)
+            String::from_utf8(name).ok().map(ProbeQuestion::Group)
         }
     }
 }
@@ -201,7 +201,7 @@ fn use_of(child: &Child, name: &str, group: &GroupReadiness) -> (u32, u32) {
 }
 
 /// What the supervisor says, if it works.
-fn readiness(child: &Child) -> Result<Readiness, String> {
+fn readiness(child: &Child) -> Result<ServerReadiness, String> {
     if absence::is_told() {
         return Err("the supervisor cannot be started".to_owned());
     }
@@ -214,7 +214,7 @@ fn readiness(child: &Child) -> Result<Readiness, String> {
 }
 
 /// What the supervisor has written, and for how long it has not touched it.
-fn file(child: &Child) -> Result<(Readiness, Duration), String> {
+fn file(child: &Child) -> Result<(ServerReadiness, Duration), String> {
     let socket = child
         .plan
         .socket
@@ -224,7 +224,7 @@ fn file(child: &Child) -> Result<(Readiness, Duration), String> {
     read(&path).map_err(|error| format!("the supervisor has said nothing: {error}"))
 }
 
-fn read(path: &Path) -> std::io::Result<(Readiness, Duration)> {
+fn read(path: &Path) -> std::io::Result<(ServerReadiness, Duration)> {
     let file = File::open(path)?;
     // A clock that was set back makes a time that is to come.
     let silent = SystemTime::now().duration_since(file.metadata()?.modified()?);
@@ -241,13 +241,13 @@ mod tests {
     #[test]
     fn questions_are_understood() {
         for (query, question) in [
-            ("", Some(Question::Ready)),
-            ("ready", Some(Question::Ready)),
-            ("live", Some(Question::Live)),
-            ("group=site", Some(Question::Group("site".to_owned()))),
+            ("", Some(ProbeQuestion::Ready)),
+            ("ready", Some(ProbeQuestion::Ready)),
+            ("live", Some(ProbeQuestion::Live)),
+            ("group=site", Some(ProbeQuestion::Group("site".to_owned()))),
             (
                 "group=a%3A8%zz%4",
-                Some(Question::Group("a:8%zz%4".to_owned())),
+                Some(ProbeQuestion::Group("a:8%zz%4".to_owned())),
             ),
             ("group=%ff", None),
             ("else", None),
