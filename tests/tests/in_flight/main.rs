@@ -81,6 +81,7 @@ fn rows(told: &Json) -> &[Json] {
 /// Waits until these paths do these things, and nothing else is in flight.
 fn wait_for(httpd: &Httpd, wanted: &[(&str, Activity)]) -> Json {
     let mut last = Json::Null;
+    let mut before = Vec::new();
     let found = wsgid_tests::until(SOON, || {
         last = told(httpd, &[]);
         let mut seen: Vec<(&str, &str)> = rows(&last)
@@ -89,6 +90,10 @@ fn wait_for(httpd: &Httpd, wanted: &[(&str, Activity)]) -> Json {
             .map(|(path, does)| (path.unwrap_or("?"), does.unwrap_or("?")))
             .collect();
         seen.sort_unstable();
+        let words = format!("{seen:?}");
+        if before.last() != Some(&words) {
+            before.push(words);
+        }
         let mut wanted: Vec<_> = wanted
             .iter()
             .map(|(path, does)| (*path, does.word()))
@@ -96,7 +101,7 @@ fn wait_for(httpd: &Httpd, wanted: &[(&str, Activity)]) -> Json {
         wanted.sort_unstable();
         (seen == wanted).then(|| last.clone())
     });
-    found.unwrap_or_else(|| panic!("{wanted:?} is not what runs: {last}"))
+    found.unwrap_or_else(|| panic!("{wanted:?} is not what runs: {before:#?} {last}"))
 }
 
 #[test]
@@ -266,7 +271,9 @@ fn requests_that_nobody_has_begun_are_counted_where_they_wait() {
 fn a_locked_interpreter_hides_the_stack_and_not_the_request() {
     case(Limit::default(), || {
         let site = Site::new();
-        let httpd = server(&site, &[("site", "processes=1 threads=2")]);
+        // No heartbeat: it waits for the interpreter, and the worker says nothing meanwhile.
+        let options = "processes=1 threads=2 deadlock-timeout=0";
+        let httpd = server(&site, &[("site", options)]);
         assert_eq!(httpd.get("/site/hello").status, 200);
         let mut lock = get(&httpd, "/site/lock");
         wait_for(&httpd, &[("/site/lock", Activity::Waiting)]);
