@@ -111,11 +111,12 @@ impl Awaited {
                 .collect();
             failed.sort();
             failed.dedup_by(|one, other| one.script == other.script);
-            return Some(if failed.is_empty() {
-                Outcome::Serves(pool.generation)
-            } else {
-                Outcome::Broken(pool.generation, failed)
-            });
+            if !failed.is_empty() {
+                return Some(Outcome::Broken(pool.generation, failed));
+            }
+            // With reload-surge= the old ones leave one after the other.
+            let is_whole = pool.ready().all(|worker| worker.generation >= wanted);
+            return is_whole.then_some(Outcome::Serves(pool.generation));
         }
         if let Some(given_up) = pool.given_up.as_ref().filter(|up| up.generation >= wanted) {
             return Some(Outcome::GivenUp {
@@ -287,6 +288,11 @@ mod tests {
         );
         assert_eq!(
             judge(pool(3, None, &[(2, Draining), (3, Starting)])),
+            Standing::UnderWay
+        );
+        // It takes over, a worker at a time.
+        assert_eq!(
+            judge(pool(3, None, &[(2, Ready), (3, Ready)])),
             Standing::UnderWay
         );
         // A later one has been begun, has taken over.
