@@ -35,20 +35,20 @@ const HEAD: usize = 8;
 
 /// One of the tables.
 #[derive(Clone, Copy, Debug)]
-pub struct Table {
+pub struct GroupTable {
     start: usize,
     /// Numbers of a group.
     pub len: usize,
 }
 
 /// What httpd's children write.
-pub const HTTPDS: Table = Table {
+pub const HTTPDS: GroupTable = GroupTable {
     start: HEAD,
     len: 136,
 };
 
 /// What the supervisor writes.
-pub const SUPERVISORS: Table = Table {
+pub const SUPERVISORS: GroupTable = GroupTable {
     start: HTTPDS.end(),
     len: 40,
 };
@@ -64,7 +64,7 @@ pub fn head(since: u64) -> [u8; 16] {
     head
 }
 
-impl Table {
+impl GroupTable {
     const fn end(self) -> usize {
         self.start + GROUPS * (1 + self.len)
     }
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn tables_do_not_overlap_and_end_with_the_memory() {
-        let last = |table: Table, key| table.places(key).last().unwrap();
+        let last = |table: GroupTable, key| table.places(key).last().unwrap();
         let (_, numbers) = last(HTTPDS, 2 * GROUPS as u64 - TRIES as u64);
         assert_eq!(numbers + HTTPDS.len, SUPERVISORS.start);
         let (_, numbers) = last(SUPERVISORS, 2 * GROUPS as u64 - TRIES as u64);

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::geteuid;
 use wsgid_protocol::totals::{
-    FILE_NAME, GroupTotals, HTTPDS, LEN, MARK, SINCE, SUPERVISORS, Table, head, key_of,
+    FILE_NAME, GroupTable, GroupTotals, HTTPDS, LEN, MARK, SINCE, SUPERVISORS, head, key_of,
 };
 
 const NUMBER: usize = size_of::<u64>();
@@ -79,7 +79,7 @@ fn add(file: &File, key: u64, counts: &[(usize, u64)]) -> io::Result<()> {
 }
 
 /// Whether the key is in the table, and where its numbers are or may be.
-fn find(file: &File, table: Table, key: u64) -> Option<(bool, usize)> {
+fn find(file: &File, table: GroupTable, key: u64) -> Option<(bool, usize)> {
     for (place, numbers) in table.places(key) {
         match read(file, place, 1).ok()?[..] {
             [there] if there == key => return Some((true, numbers)),

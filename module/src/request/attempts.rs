@@ -15,7 +15,6 @@ use crate::request::frames::{FrameHandler, Frames};
 use crate::workers::connection::{Wait, WorkerConnection, was_not_taken};
 use crate::workers::pool::PoolOf;
 use crate::workers::thread_reserve::HeldThread;
-use crate::workers::totals;
 
 /// A request that is counted in the pool of its connection until it is dropped.
 struct RequestLease<'e> {
@@ -116,7 +115,6 @@ impl<'r> RequestExchange<'_, 'r> {
 
     fn open(&self) -> Result<WorkerConnection, ExchangeError> {
         let plan = &self.child.plan;
-        totals::attach(plan.socket.as_deref());
         WorkerConnection::open(plan, self.group, self.application_group, &mut self.watch()).map_err(
             |wait| match wait {
                 Wait::Interrupted(interruption) => interruption.into(),

@@ -182,7 +182,7 @@ fn serve<'r>(
         note_slow(r, target, limit, Duration::from_micros(took_us));
     }
     outcome::note(r, child, group, outcome.as_ref().ok());
-    outcome::count(r, group, &outcome, &response, took_us);
+    outcome::count(r, child, group, &outcome, &response, took_us);
     Ok(match outcome {
         Ok(_) => conclude(r, &response),
         Err(trouble) => give_up(r, target, &trouble),

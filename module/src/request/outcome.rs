@@ -25,12 +25,17 @@ pub(crate) const NOTES: [&CStr; 4] = [
 /// A few additions: no lock, no system call, nothing allocated.
 pub(crate) fn count(
     r: Request<'_>,
+    child: &Child,
     group: &GroupView,
     outcome: &Result<EndReport, ExchangeError>,
     response: &Response<'_>,
     took_us: u64,
 ) {
-    let Some(cells) = totals::of(group) else {
+    let late = || {
+        totals::attach(child.plan.socket.as_deref());
+        totals::of(group)
+    };
+    let Some(cells) = totals::of(group).or_else(late) else {
         return;
     };
     let status = match outcome {

@@ -18,9 +18,13 @@ use wsgid_protocol::totals::{FILE_NAME, HTTPDS, LEN, MARK, head, key_of};
 
 use crate::configuration::groups::GroupView;
 use crate::httpd::retained::Retained;
-use crate::httpd::shared;
+use crate::httpd::{process, shared};
 
 static MEMORY: OnceLock<&'static [AtomicU64]> = OnceLock::new();
+
+/// When it was last looked for a file in vain, so that not every request does.
+static LOOKED: AtomicU64 = AtomicU64::new(0);
+const LOOK_AGAIN_MS: u64 = 16;
 
 /// In the parent, before children are forked: makes the memory, or goes on with what was
 /// made before a reload.
@@ -37,9 +41,12 @@ pub(crate) fn prepare(retained: &mut Retained) {
     }
 }
 
-/// In a child: looks for that of a supervisor on its own, if there is no other.
+/// In a child: looks for that of a supervisor on its own, if there is no other. It may be
+/// started after httpd, but it has made the file before it answers anything.
 pub(crate) fn attach(socket: Option<&str>) {
-    if MEMORY.get().is_some() {
+    let now = process::monotonic().as_millis() as u64;
+    let looked = || LOOKED.swap(now, Ordering::Relaxed);
+    if MEMORY.get().is_some() || now.saturating_sub(looked()) < LOOK_AGAIN_MS {
         return;
     }
     let path = socket.map(|socket| Path::new(socket).with_file_name(FILE_NAME));
