@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use wsgid_protocol::control::Command;
 
-use crate::command::{check, check_config, client, documents, logs, requests, top};
+use crate::command::{check, check_config, client, documents, logs, requests, status, top};
 use crate::process::exec;
 use crate::supervisor::start;
 use crate::{express, sys};
@@ -29,17 +29,8 @@ pub(crate) struct Cli {
 enum CliCommand {
     /// Supervise the worker processes (started by httpd, or by systemd)
     Supervise(start::Supervise),
-    /// Show process groups and their workers
-    Status {
-        #[command(flatten)]
-        socket: client::Socket,
-        /// Print the supervisor's answer as JSON
-        #[arg(long)]
-        json: bool,
-        /// Print it as OpenMetrics, for Prometheus and its like
-        #[arg(long, conflicts_with = "json")]
-        openmetrics: bool,
-    },
+    /// Show process groups and their workers, the broken ones first
+    Status(status::StatusQuestion),
     /// Show the requests that are being served: which, for how long, by whom, what they wait for
     Requests(requests::Requests),
     /// Watch process groups and requests on the terminal
@@ -100,12 +91,7 @@ pub(crate) fn run() -> ExitCode {
     }
     match command {
         CliCommand::Supervise(args) => start::run(&args),
-        CliCommand::Status {
-            socket,
-            openmetrics: true,
-            ..
-        } => client::metrics(&socket),
-        CliCommand::Status { socket, json, .. } => client::status(&socket, json),
+        CliCommand::Status(asked) => status::run(&asked),
         CliCommand::Requests(args) => requests::run(&args),
         CliCommand::Top(args) => top::run(&args),
         CliCommand::Restart(args) => client::start(&args, |group| Command::Restart { group }),

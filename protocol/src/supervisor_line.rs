@@ -141,6 +141,8 @@ supervisor_lines! {
         "preload=On has no effect: the application has done what a fork does not survive", "The text says what; start threads and open connections after the fork, or leave the option out.";
     PRELOADER_ENDED = 255, ERROR,
         "a preloader ended that nobody had asked to; workers are not affected", "The text has exit code or signal; its last words stand before.";
+    PRELOADER_TOO_SLOW = 256, ERROR,
+        "a preloader was not ready within startup-timeout and is killed; workers load the application themselves", "Its stacks stand behind; raise startup-timeout if the application needs longer to load.";
     SOCKET_USERS_NOT_ADMITTED = 260, ERROR,
         "after wsgid reexec, socket-user= has no effect", "The text has reason and cure.";
     GROUP_NOT_KEPT = 261, ERROR,
@@ -157,6 +159,12 @@ supervisor_lines! {
         "after wsgid reexec, a worker belongs to no process group any more: it finishes and ends", "None.";
     MESSAGE_NOT_KEPT = 267, WARN,
         "after wsgid reexec, a message of the program before is not understood and is left out", "None.";
+    START_TOO_SLOW = 270, ERROR,
+        "a worker was not ready within startup-timeout and was killed", "Its stacks stand before, and in wsgid status; raise startup-timeout if the application needs longer to load.";
+    END_TOO_SLOW = 271, WARN,
+        "a worker that was to end was not done within shutdown-timeout and was ended", "Its stacks stand before, and in wsgid status; raise graceful-timeout or shutdown-timeout if requests need longer.";
+    WORKER_NOT_STARTED = 272, ERROR,
+        "a worker could not be started", "The text names the path, user or limit that refused.";
 }
 
 #[cfg(test)]

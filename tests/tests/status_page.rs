@@ -362,8 +362,8 @@ fn a_browser_shows_it_without_complaint() {
             assert_eq!(httpd.get("/slow").status, 200);
             let page = httpd.get("/groups").text();
             let words = [
-                "1 failed",
-                "1 with a failed script",
+                "1 cannot start",
+                "1 script failed",
                 "1 replacing",
                 " running",
                 " idle",

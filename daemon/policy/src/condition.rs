@@ -121,16 +121,19 @@ fn serving(pool: &WorkerPool, facts: &PoolFacts<'_>) -> Condition {
         return because(GroupState::Replacing, why);
     }
     if facts.waiting > 0 {
-        let why = format!("{} requests wait for a worker", facts.waiting);
+        let why = match facts.waiting {
+            1 => "a request waits for a worker".to_owned(),
+            waiting => format!("{waiting} requests wait for a worker"),
+        };
         return because(GroupState::Busy, why);
     }
     let threads = pool.definition().config.threads;
     if threads > 0 && workers.iter().all(|one| one.in_flight >= threads) {
-        let all = workers.len() * threads as usize;
-        return because(
-            GroupState::Busy,
-            format!("all {all} request threads are taken"),
-        );
+        let why = match workers.len() * threads as usize {
+            1 => "its only request thread is taken".to_owned(),
+            all => format!("all {all} request threads are taken"),
+        };
+        return because(GroupState::Busy, why);
     }
     GroupState::Running.into()
 }

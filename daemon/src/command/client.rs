@@ -17,14 +17,12 @@ use wsgid_protocol::answers::{
 use wsgid_protocol::blocking::{FrameReader, ReadError, send_frame};
 use wsgid_protocol::control::Command;
 use wsgid_protocol::metrics::openmetrics;
-use wsgid_protocol::readable::escaped_json;
 use wsgid_protocol::status::Status;
 use wsgid_protocol::{FrameHead, Kind, payload, text};
 
 use crate::channel::operator::NAME;
 use crate::command::find_socket;
 use crate::command::print::say;
-use crate::command::print_status::print_status;
 use crate::command::waiting::{self, WaitOptions};
 use crate::exit_code;
 use wsgid_protocol::readable::escaped;
@@ -106,32 +104,6 @@ impl ClientError {
             },
         })
     }
-}
-
-/// `wsgid status`, of each supervisor that is found.
-pub(crate) fn status(socket: &Socket, json: bool) -> ExitCode {
-    let places = match places(socket) {
-        Ok(places) => places,
-        Err(error) => return error.report(),
-    };
-    let mut code = ExitCode::from(exit_code::OK);
-    for (at, place) in places.iter().enumerate() {
-        if places.len() > 1 && !json {
-            let gap = if at > 0 { "\n" } else { "" };
-            say!("{gap}{}", escaped(place.as_os_str().as_encoded_bytes()));
-        }
-        let told = if json {
-            // Also what only a newer release knows.
-            let answer: Result<Value, _> = ask_at(place, &Command::Status);
-            answer.map(|answer| say!("{}", escaped_json(&answer.to_string())))
-        } else {
-            ask_at(place, &Command::Status).map(|status| print_status(&status))
-        };
-        if let Err(error) = told {
-            code = error.report();
-        }
-    }
-    code
 }
 
 /// `wsgid status --openmetrics`.
@@ -268,6 +240,11 @@ fn failure(text: &str) -> ExitCode {
 fn progress(place: &Path, group: Option<&str>) -> Result<Status, ExitCode> {
     let group = group.map(str::to_owned);
     ask_at(place, &Command::Progress { group }).map_err(|error| error.report())
+}
+
+/// Says why there is no answer.
+pub(super) fn refuse(error: ErrorAnswer) -> ExitCode {
+    ClientError::Refused(error).report()
 }
 
 /// The sockets of the supervisors that are meant: one at least.

@@ -13,5 +13,6 @@ pub(crate) mod print;
 mod print_status;
 pub(crate) mod requests;
 mod rows;
+pub(crate) mod status;
 pub(crate) mod top;
 mod waiting;

@@ -1,19 +1,31 @@
-//! A status for people, on standard output. Called by `client`; it does not ask.
+//! A status for people, on standard output. Called by `status`; it does not ask.
 //! Texts of a tenant end up on the terminal of an administrator: one harmless line
 //! each.
 
+use std::io::{IsTerminal, stdout};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use wsgid_protocol::names;
-use wsgid_protocol::status::{GroupStatus, PoolStatus, Status, WorkerStatus};
+use wsgid_protocol::status::{
+    ControlGroupStatus, GroupState, GroupStatus, PoolStatus, Status, Urgency, WorkerStatus,
+};
 
 use crate::command::print::say;
 use wsgid_protocol::readable::escaped;
 
 pub(super) fn print_status(status: &Status) {
-    let version = line(&status.version);
+    let printer = Printer {
+        now: Timestamp::now().as_second(),
+        zone: TimeZone::system(),
+        has_colours: stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    };
     say!(
-        "wsgid {version} (pid {}), up {} s",
+        "wsgid {} (pid {}), up {}{}",
+        line(&status.version),
         status.pid,
-        status.uptime_s
+        duration(status.uptime_s),
+        printer.counts(&status.groups)
     );
     let supervisor = status
         .supervisor
@@ -22,7 +34,9 @@ pub(super) fn print_status(status: &Status) {
     if let Some(problem) = supervisor.and_then(|own| own.control_groups_problem.as_ref()) {
         say!("no or not all control groups: {}", line(problem));
     }
-    status.groups.iter().for_each(print_group);
+    for group in &status.groups {
+        printer.group(group);
+    }
 }
 
 /// Sites of one user are not kept apart. What an option asks for in vain is in the log.
@@ -41,83 +55,184 @@ fn line(text: &str) -> String {
     escaped(text.as_bytes())
 }
 
-fn print_group(group: &GroupStatus) {
-    // As `processes=` has it.
-    let processes = if group.processes_max > group.processes {
-        format!("{}..{}", group.processes, group.processes_max)
-    } else {
-        group.processes.to_string()
-    };
-    say!(
-        "\n{}  user {}, {processes} processes, {} threads",
-        line(&group.name),
-        line(group.user.as_deref().unwrap_or("?")),
-        group.threads
-    );
-    if let Some(problem) = &group.problem {
-        say!("  cannot start: {}", line(problem));
-    } else if group.pools.is_empty() && group.stopped {
-        say!("  stopped");
-    } else if group.pools.is_empty() {
-        say!("  starts with the first request");
-    }
-    if group.removed {
-        say!("  no longer configured: it ends with its last requests");
-    }
-    if group.log_dropped_lines > 0 {
-        let (lines, bytes) = (group.log_dropped_lines, group.log_dropped_bytes);
-        say!("  log-rate= has kept {lines} lines ({bytes} bytes) out of the log");
-    }
-    group.pools.iter().for_each(print_pool);
+/// Of one or several.
+fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
-fn print_pool(pool: &PoolStatus) {
-    let application = match pool.application_group.as_str() {
-        "" => "%{GLOBAL}".to_owned(),
-        name => line(name),
-    };
-    let named = if pool.from_request {
-        " (named by a request)"
-    } else {
-        ""
-    };
-    say!(
-        "  {application}{named}: {}, generation {}, {} waiting, {} restarts",
-        pool.state.word(),
-        pool.generation,
-        pool.waiting_requests(),
-        pool.restarts
-    );
-    if let Some(preloader) = &pool.preloader
-        && let Some(pid) = preloader.pid
-    {
-        say!("    {pid:>7}  preloader, {}", preloader.state.word());
+/// Seconds, in a unit that reads well.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
     }
-    pool.workers.iter().for_each(print_worker);
-    if let Some(given_up) = &pool.given_up {
-        let why = line(&given_up.why);
-        say!("    generation {} was given up: {why}", given_up.generation);
-        let failed = given_up.failed_scripts.iter();
-        for text in failed.flat_map(|failed| failed.traceback.lines()) {
-            say!("      {}", line(text));
+}
+
+/// What all lines need.
+struct Printer {
+    now: i64,
+    zone: TimeZone,
+    has_colours: bool,
+}
+
+impl Printer {
+    /// How many groups there are, and in which states.
+    fn counts(&self, groups: &[GroupStatus]) -> String {
+        let counts = GroupState::ALL.iter().filter_map(|state| {
+            let count = groups.iter().filter(|group| group.state == *state).count();
+            (count > 0).then(|| format!("{count} {}", self.word(*state)))
+        });
+        let counts: Vec<String> = counts.collect();
+        let groups = counted(groups.len() as u64, "group", "groups");
+        if counts.is_empty() {
+            format!("; {groups}")
+        } else {
+            format!("; {groups}: {}", counts.join(", "))
         }
     }
-    if let Some(cause) = pool.causes.last() {
-        say!("    last: {}", line(&cause.text));
+
+    /// A state, in its colour.
+    fn word(&self, state: GroupState) -> String {
+        let colour = match state.urgency() {
+            Urgency::Bad => "31",
+            Urgency::Passing => "33",
+            Urgency::Good => "32",
+            Urgency::Resting => "2",
+        };
+        if self.has_colours {
+            format!("\x1b[{colour}m{}\x1b[0m", state.word())
+        } else {
+            state.word().to_owned()
+        }
     }
+
+    fn since(&self, at: Option<u64>) -> String {
+        let time = at.and_then(|at| self.time(at));
+        time.map_or_else(String::new, |(time, past)| {
+            format!(" since {time} ({past})")
+        })
+    }
+
+    fn at(&self, at: u64) -> String {
+        let time = self.time(at);
+        time.map_or_else(String::new, |(time, past)| {
+            format!(" at {time} ({past} ago)")
+        })
+    }
+
+    /// The local time of it, and how long it is past. A supervisor may say any number.
+    fn time(&self, at: u64) -> Option<(String, String)> {
+        let at = i64::try_from(at).ok()?;
+        let time = Timestamp::from_second(at).ok()?;
+        let time = time.to_zoned_datetime(self.zone.clone());
+        let past = u64::try_from(self.now.saturating_sub(at)).unwrap_or_default();
+        let time = time.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        Some((time, duration(past)))
+    }
+
+    fn group(&self, group: &GroupStatus) {
+        let state = self.word(group.state);
+        let since = self.since(group.since);
+        say!("\n{}  {state}{since}", line(&group.name));
+        if let Some(why) = &group.why {
+            say!("  {}", line(why));
+        }
+        say!(
+            "  user {}, {} with {}{}",
+            line(group.user.as_deref().unwrap_or("?")),
+            processes(group),
+            counted(group.threads.into(), "thread", "threads"),
+            group.control_group.as_ref().map(used).unwrap_or_default()
+        );
+        if group.log_dropped_lines > 0 {
+            let (lines, bytes) = (group.log_dropped_lines, group.log_dropped_bytes);
+            say!("  log-rate= has kept {lines} lines ({bytes} bytes) out of the log");
+        }
+        for pool in &group.pools {
+            self.pool(pool, group);
+        }
+    }
+
+    fn pool(&self, pool: &PoolStatus, group: &GroupStatus) {
+        let application = match pool.application_group.as_str() {
+            "" => "%{GLOBAL}".to_owned(),
+            name => line(name),
+        };
+        let named = if pool.from_request {
+            " (named by a request)"
+        } else {
+            ""
+        };
+        say!(
+            "  {application}{named}: {}, generation {}, {} waiting, {}",
+            self.word(pool.state),
+            pool.generation,
+            pool.waiting_requests(),
+            counted(pool.restarts, "restart", "restarts")
+        );
+        if let Some(why) = pool
+            .why
+            .as_ref()
+            .filter(|why| group.why.as_ref() != Some(*why))
+        {
+            say!("    {}{}", line(why), self.since(pool.since));
+        }
+        if let Some(preloader) = &pool.preloader
+            && let Some(pid) = preloader.pid
+        {
+            say!("    {pid:>7}  preloader, {}", preloader.state.word());
+        }
+        pool.workers.iter().for_each(print_worker);
+        if let Some(given_up) = &pool.given_up {
+            let why = line(&given_up.why);
+            let generation = given_up.generation;
+            let at = self.at(given_up.at);
+            say!("    generation {generation} was given up{at}: {why}");
+            let failed = given_up.failed_scripts.iter();
+            for text in failed.flat_map(|failed| failed.traceback.lines()) {
+                say!("      {}", line(text));
+            }
+        }
+        if let Some(cause) = pool.causes.last() {
+            say!("    last: {},{}", line(&cause.text), self.at(cause.at));
+            for text in cause.stacks.iter().flat_map(|stacks| stacks.lines()) {
+                say!("      {}", line(text));
+            }
+        }
+    }
+}
+
+/// As `processes=` has it.
+fn processes(group: &GroupStatus) -> String {
+    if group.processes_max > group.processes {
+        format!("{} to {} processes", group.processes, group.processes_max)
+    } else {
+        counted(group.processes.into(), "process", "processes")
+    }
+}
+
+/// What its control group has used.
+fn used(own: &ControlGroupStatus) -> String {
+    let memory = own.memory.map(|bytes| format!(", {} MiB", bytes >> 20));
+    let cpu = own
+        .cpu_ms
+        .map(|ms| format!(", {} s of processor time", ms / 1000));
+    memory.into_iter().chain(cpu).collect()
 }
 
 fn print_worker(worker: &WorkerStatus) {
     say!(
-        "    {:>7}  slot {}  {:<9} python {}  {} requests, {} running, {} connections, up {} s{}",
+        "    {:>7}  slot {}  {:<9} python {}  {}, {} running, {}, up {}{}",
         worker.pid,
         worker.slot,
         worker.state.word(),
         line(worker.python.as_deref().unwrap_or("?")),
-        worker.requests,
+        counted(worker.requests, "request", "requests"),
         worker.in_flight,
-        worker.connections,
-        worker.uptime_s,
+        counted(worker.connections, "connection", "connections"),
+        duration(worker.uptime_s),
         if worker.answers {
             ""
         } else {

@@ -31,6 +31,8 @@ const MESSAGES_PER_SECOND: u32 = 10_000;
 /// Messages that may wait for a worker behind what its socket holds: more than
 /// the connections a supervisor can have at a time in ordinary use.
 const OUTBOX_LEN: usize = 16_384;
+/// Between SIGABRT and SIGKILL.
+const ABORT_PATIENCE: Duration = Duration::from_secs(1);
 /// The last words belong before the news of the death, but the news cannot
 /// wait for a grandchild that holds the pipe open.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -127,6 +129,16 @@ impl Handle {
             broken: sent.is_err(),
             outbox: sent.ok().and_then(Result::ok).unwrap_or_default(),
         }
+    }
+
+    /// Has the worker write its Python stacks and end; SIGKILL follows if it does not.
+    pub(crate) fn abort(&self) {
+        let signals = self.signals.clone();
+        self.signal(Signal::SIGABRT);
+        tokio::spawn(async move {
+            tokio::time::sleep(ABORT_PATIENCE).await;
+            let _ = signals.try_send(Signal::SIGKILL);
+        });
     }
 
     /// Signals the worker; SIGKILL goes to its whole process group.

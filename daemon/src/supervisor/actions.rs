@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use wsgid_protocol::{Failure, control::ToWorker};
+use wsgid_protocol::{Failure, control::ToWorker, status::EndReason};
 
 use super::Supervisor;
 use wsgid_policy::ids::{PoolId, WorkerId};
@@ -36,7 +36,16 @@ impl Supervisor {
             }
             Action::Drain(worker) => self.workers.tell(worker, ToWorker::Drain),
             Action::Stop(worker, within) => self.stop(worker, within),
-            Action::Terminate(worker) => self.workers.signal(worker, Signal::SIGTERM),
+            Action::Overdue(worker) => {
+                self.workers.note_stopped(worker);
+                self.workers
+                    .note_ended_by(worker, EndReason::StartupTimeout);
+                self.workers.tell(worker, ToWorker::Dump);
+            }
+            Action::Terminate(worker) => {
+                self.workers.note_unwilling(worker);
+                self.workers.signal(worker, Signal::SIGTERM);
+            }
             Action::Abort(worker) => self.workers.signal(worker, Signal::SIGABRT),
             Action::Kill(worker) => {
                 self.workers.note_stopped(worker);

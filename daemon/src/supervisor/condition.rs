@@ -11,7 +11,7 @@ use wsgid_protocol::readable::escaped;
 /// Crashes within this time count.
 const CRASHES_WITHIN: Duration = Duration::from_secs(60);
 /// A worker that was asked and has said nothing for this long does not answer.
-const SILENT_AFTER: Duration = Duration::from_secs(1);
+const SILENT_AFTER: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// How a pool is now.
@@ -26,7 +26,12 @@ impl Supervisor {
             crashes: entry.crashes(SystemTime::now(), CRASHES_WITHIN),
             waiting: self.connections.waiting(entry.id),
         };
-        condition::of_pool(&entry.machine, &facts)
+        let mut condition = condition::of_pool(&entry.machine, &facts);
+        if let Some(why) = &mut condition.why {
+            // Whoever shows it says whose it is.
+            *why = why.replace(&format!("{}: ", entry.name()), "");
+        }
+        condition
     }
 
     fn worker_facts(&self, id: WorkerId, now: Instant) -> WorkerFacts {

@@ -6,13 +6,14 @@ use std::process::ExitStatus;
 use std::time::{Instant, SystemTime};
 
 use nix::sys::signal::Signal;
-use wsgid_protocol::{Failure, status::EndReason};
+use wsgid_protocol::Failure;
 
 use super::pools::{Cause, PoolEntry};
-use super::since::seconds;
-use super::{Supervisor, resources::OutOfMemory, workers::WorkerRecord};
+use super::worker_end::{EndFacts, WorkerEnd};
+use super::workers::{WorkerEntry, WorkerRecord};
+use super::{Supervisor, resources::OutOfMemory};
 use crate::connection::{connections::RequestConnection, queue_front::QueueFront};
-use crate::exit_code::{self, launcher};
+use crate::exit_code::launcher;
 use wsgid_policy::ids::{ConnectionId, WorkerId};
 use wsgid_policy::pool::Event;
 
@@ -28,31 +29,25 @@ impl Supervisor {
         self.operators.ended(id);
         let out_of_memory = self.killed_for_memory(record, status);
         let failure = self.failure_of(id, record, status, out_of_memory);
-        let text = self.exit_cause(record, status, out_of_memory);
-        let asked = record.ended_for.is_some() || status.code() == Some(i32::from(exit_code::OK));
-        if asked {
-            tracing::debug!("{text}");
-        } else {
-            log_line!(WORKER_ENDED, "{text}");
-        }
+        let end = self.end_of(id, &worker, status, out_of_memory);
+        end.say();
+        let text = end.text.clone();
         let was_never_ready = record.python.is_none();
+        let is_crash = record.ended_for.is_none() && !status.success();
         if let Some(entry) = self.pools.get_mut(&record.pool) {
             if was_never_ready && !entry.serves() {
                 // A script that ended the worker is to end only its own requests.
                 entry.scripts.clear();
             }
+            let stacks = record.stacks.clone().filter(|_| end.is_for_time());
             entry.note_end(Cause {
-                at: seconds(SystemTime::now()),
-                text: text.clone(),
-                reason: if asked {
-                    EndReason::Asked
-                } else {
-                    EndReason::Exited
-                },
+                at: SystemTime::now(),
+                text: end.text,
+                reason: end.reason,
                 served: !was_never_ready,
-                stacks: None,
+                stacks,
             });
-            if !asked {
+            if is_crash {
                 self.resources.fairness.crashed(&entry.group, now);
             }
         }
@@ -100,40 +95,45 @@ impl Supervisor {
         }
     }
 
-    /// How a worker ended, in words.
-    fn exit_cause(
+    /// Why a worker ended, and how, in words.
+    fn end_of(
         &self,
-        record: &WorkerRecord,
+        id: WorkerId,
+        worker: &WorkerEntry,
         status: ExitStatus,
         out_of_memory: Option<OutOfMemory>,
-    ) -> String {
+    ) -> WorkerEnd {
+        let record = &worker.record;
         let entry = self.pools.get(&record.pool);
-        let how = match (out_of_memory, status.signal()) {
-            (Some(OutOfMemory::Group), _) => {
-                "was ended by SIGKILL because its process group has used up its memory-max"
-                    .to_owned()
-            }
-            (Some(OutOfMemory::Machine), _) => {
-                "was ended by SIGKILL because memory ran out".to_owned()
-            }
-            (None, Some(signal)) => {
-                let is_short = entry.is_some_and(|entry| started_short_of_memory(record, entry));
-                signalled(signal, status.core_dumped(), is_short)
-            }
-            (None, None) => exited(record, status.code().unwrap_or_default()),
+        let was_asked = record.ended_for.is_some()
+            || entry.is_none_or(|entry| entry.machine.is_ending(id)) && status.success();
+        let facts = EndFacts {
+            ended_by: record.ended_by,
+            out_of_memory,
+            is_overtime: record.overtime && (was_asked || status.success()),
+            was_asked,
+            was_ready: record.python.is_some(),
+            unfinished: self.unfinished(worker),
         };
-        let asked = if record.ended_for.is_some() {
-            " as asked"
-        } else {
-            ""
-        };
-        format!(
-            "{}: worker {} (slot {}) {how}{asked} after {:.1} s",
+        let reason = facts.reason(status);
+        let config = entry.map(|entry| &entry.machine.definition().config);
+        let how = facts.how(reason, status, config);
+        let text = format!(
+            "{}: worker {} (slot {}) {how} after {:.1} s",
             entry.map(PoolEntry::name).unwrap_or_default(),
             record.pid,
             record.slot,
             record.started.elapsed().as_secs_f64()
-        )
+        );
+        WorkerEnd { reason, text }
+    }
+
+    /// How many requests a worker had begun.
+    fn unfinished(&self, worker: &WorkerEntry) -> usize {
+        let fronts = worker.connections.iter();
+        let fronts = fronts.filter_map(|id| self.connections.get(*id));
+        let begun = |front| matches!(front, QueueFront::Nothing | QueueFront::Other);
+        fronts.filter(|one| begun(one.front())).count()
     }
 
     /// Whether a SIGKILL came that nobody here sent, and the kernel has killed for
@@ -149,36 +149,4 @@ impl Supervisor {
         let group = self.pools.group_of(record.pool).unwrap_or_default();
         self.resources.out_of_memory(group)
     }
-}
-
-fn signalled(number: i32, has_dumped: bool, is_short_of_memory: bool) -> String {
-    let signal = Signal::try_from(number)
-        .map_or_else(|_| format!("signal {number}"), |signal| signal.to_string());
-    let core = if has_dumped { " (core dumped)" } else { "" };
-    let hint = if is_short_of_memory {
-        " before it was ready (memory-limit= or virtual-memory-limit= may be too low)"
-    } else {
-        ""
-    };
-    format!("was ended by {signal}{core}{hint}")
-}
-
-fn exited(record: &WorkerRecord, code: i32) -> String {
-    match launcher::text(code).filter(|_| record.python.is_none()) {
-        Some(why) => {
-            format!("did not start: {why} (exit code {code}; its own words are in the log)")
-        }
-        None if code == 0 && record.overtime => {
-            "has ended, because a request ran longer than request-timeout and did not stop"
-                .to_owned()
-        }
-        None => format!("exited with code {code}"),
-    }
-}
-
-/// Whether a worker had not come so far as to serve, with a limit on its memory.
-/// Python does not always live to say that it has too little.
-fn started_short_of_memory(record: &WorkerRecord, entry: &PoolEntry) -> bool {
-    let config = &entry.machine.definition().config;
-    record.python.is_none() && (config.memory_limit > 0 || config.virtual_memory_limit > 0)
 }

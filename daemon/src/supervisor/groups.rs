@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use wsgid_protocol::byte_rate::{ByteRate, LeftOut};
 use wsgid_protocol::{GroupConfig, config::LogTarget, names};
 
-use super::since::Since;
+use super::state_time::StateTime;
 use crate::channel::operator::may_everything;
 use crate::config::InForce;
 use crate::log::{self, LogDestination, OutputTarget};
@@ -26,7 +26,7 @@ pub(crate) struct ProcessGroup {
     pub(super) stopped: bool,
     pub(super) removed: bool,
     /// Since when it is as it is.
-    pub(super) since: Since,
+    pub(super) since: StateTime,
     /// `wsgid drain` was said of it.
     pub(super) drains: bool,
     /// Who may connect for it beside httpd's user (`socket-user=`).
@@ -52,7 +52,7 @@ impl ProcessGroup {
             pools: BTreeMap::new(),
             stopped: false,
             removed: false,
-            since: Since::default(),
+            since: StateTime::default(),
             drains: false,
             socket_uid: None,
             target: OutputTarget::default(),

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use wsgid_protocol::{Failure, GroupConfig};
+use wsgid_protocol::{Failure, GroupConfig, status::EndReason};
 
 use super::{Supervisor, pools::PoolEntry, workers::WorkerRecord};
 use wsgid_policy::{ids::WorkerId, pool::Event};
@@ -23,6 +23,9 @@ impl Supervisor {
             let entry = self.pools.get(&record.pool);
             if is_past(record.broken, BROKEN_PATIENCE, now) {
                 say_broken(record, entry);
+                if record.ended_for.is_none() {
+                    record.ended_by.get_or_insert(EndReason::ControlLost);
+                }
                 self.todo.push_back((record.pool, Event::Lost(*id)));
                 continue;
             }
@@ -65,6 +68,7 @@ fn health(
     let timeout = config.deadlock_timeout;
     if !timeout.is_zero() && is_past(record.heartbeat, timeout, now) {
         record.ended_for = Some(Failure::Deadlock.code());
+        record.ended_by.get_or_insert(EndReason::Deadlock);
         let silent = record.heartbeat.map(|at| now.duration_since(at));
         log_line!(
             INTERPRETER_LOCKED,

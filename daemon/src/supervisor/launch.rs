@@ -2,14 +2,14 @@
 //! Called after each event.
 
 use std::collections::BTreeMap;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use wsgid_protocol::control::{ToWorker, WorkerReport, WorkerSpec};
 use wsgid_protocol::{GroupConfig, config::Preload, request::VERSIONS, status::EndReason};
 
+use super::Supervisor;
 use super::pools::{Cause, PoolEntry};
 use super::workers::{WorkerEntry, WorkerRecord};
-use super::{Supervisor, since::seconds};
 use crate::log::Output;
 use crate::process::procfs;
 use crate::process::worker_task::{self, Handle};
@@ -33,8 +33,12 @@ impl Supervisor {
                 Err(why) => {
                     self.spawns.done(pending.worker);
                     if let Some(entry) = self.pools.get_mut(&pending.pool) {
+                        let name = entry.name();
+                        log_line!(
+                            WORKER_NOT_STARTED,
+                            "{name}: a worker could not be started: {why}"
+                        );
                         entry.note_end(Cause {
-                            at: seconds(SystemTime::now()),
                             text: why.clone(),
                             reason: EndReason::NotStarted,
                             ..Cause::default()
@@ -142,6 +146,8 @@ impl Supervisor {
             report: WorkerReport::default(),
             counted_cpu_us: 0,
             ended_for: None,
+            ended_by: None,
+            stacks: None,
             overtime: false,
             failed: BTreeMap::new(),
             stamps: Stamps::default(),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use wsgid_protocol::control::{FromWorker, RecycleReason};
 
-use super::workers::{WorkerRecord, believable};
+use super::workers::{WorkerRecord, believable, cut};
 use super::{Supervisor, pools::GivenUp};
 use crate::process::worker_task::WorkerEvent;
 use wsgid_policy::ids::{PoolId, WorkerId};
@@ -18,6 +18,8 @@ use wsgid_protocol::readable::escaped;
 const FAILED_LINES_MAX: usize = 300;
 /// Bytes of the stacks of one worker's requests.
 const STACKS_MAX: usize = 60_000;
+/// Bytes of the stacks that are kept of a worker that was ended because it took too long.
+const LAST_STACKS_MAX: usize = 8 * 1024;
 /// Buckets of a histogram: a duration has so many powers of two.
 const BUCKETS_MAX: usize = 64;
 
@@ -80,6 +82,11 @@ impl Supervisor {
             FromWorker::Dumped { text } => {
                 for waiting in worker.dumps.drain(..) {
                     let _ = waiting.try_send((pid, text.clone()));
+                }
+                let entry = self.pools.get(&pool);
+                if entry.is_some_and(|entry| entry.machine.is_ending(id)) {
+                    worker.record.stacks = Some(cut(text, LAST_STACKS_MAX));
+                    self.pool_event(pool, Event::Told(id));
                 }
             }
             FromWorker::Requests(mut requests) => {

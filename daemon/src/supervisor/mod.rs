@@ -42,14 +42,15 @@ mod resources;
 mod restore;
 mod run;
 mod sharing;
-mod since;
 mod snapshot;
 pub(crate) mod start;
+mod state_time;
 mod status;
 mod status_for_httpd;
 mod totals;
 mod waits;
 mod warming;
+mod worker_end;
 mod workers;
 
 use std::collections::VecDeque;

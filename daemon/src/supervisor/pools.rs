@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 
 use super::callables::Callables;
-use super::since::{Since, seconds};
+use super::state_time::StateTime;
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::{definition::Definition, pool::WorkerPool};
 use wsgid_policy::{reload_wait::ReloadWait, watching::Watching};
@@ -44,8 +44,8 @@ pub(crate) struct PoolEntry {
     pub(super) causes: VecDeque<Cause>,
     /// How many workers ended for which reason.
     pub(super) ends: BTreeMap<EndReason, u64>,
-    /// Since when it is as it is.
-    pub(super) since: Since,
+    /// StateTime when it is as it is.
+    pub(super) since: StateTime,
     /// Scripts that its workers had to load for requests.
     pub(super) scripts: BTreeSet<PathBuf>,
     /// What requests called in scripts since this generation has served.
@@ -68,18 +68,29 @@ impl Default for PoolEntry {
     }
 }
 
-/// Why a worker ended.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// Why a worker ended. The program before may have written time and text alone, as a pair.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Cause {
-    /// Seconds since 1970.
-    pub(super) at: u64,
+    pub(super) at: SystemTime,
     pub(super) text: String,
     pub(super) reason: EndReason,
     /// It had served.
     pub(super) served: bool,
     /// What its threads were doing, if it was ended because that took too long.
     pub(super) stacks: Option<String>,
+}
+
+impl Default for Cause {
+    fn default() -> Self {
+        Self {
+            at: SystemTime::now(),
+            text: String::new(),
+            reason: EndReason::Unknown,
+            served: false,
+            stacks: None,
+        }
+    }
 }
 
 /// A new worker or generation that did not take over from the old one.
@@ -113,7 +124,7 @@ impl PoolEntry {
             restarts: 0,
             causes: VecDeque::new(),
             ends: BTreeMap::new(),
-            since: Since::default(),
+            since: StateTime::default(),
             scripts: BTreeSet::new(),
             callables: Callables::default(),
             given_up: None,
@@ -165,10 +176,12 @@ impl PoolEntry {
     pub(super) fn note_end(&mut self, cause: Cause) {
         let count = self.ends.entry(cause.reason).or_default();
         *count = count.saturating_add(1);
-        if cause.reason == EndReason::Asked {
-            return;
+        match cause.reason {
+            EndReason::Asked => return,
+            // It was to end.
+            EndReason::ShutdownTimeout | EndReason::RequestTimeout => {}
+            _ => self.restarts += 1,
         }
-        self.restarts += 1;
         if self.causes.len() == CAUSES_MAX {
             self.causes.pop_front();
         }
@@ -178,9 +191,11 @@ impl PoolEntry {
     /// How many workers that served have ended unasked within this time, and how the last one
     /// did; as far as is remembered.
     pub(super) fn crashes(&self, now: SystemTime, within: Duration) -> (usize, Option<&str>) {
-        let begin = seconds(now).saturating_sub(within.as_secs());
-        let recent = self.causes.iter();
-        let recent = recent.filter(|cause| cause.served && cause.at >= begin);
+        let is_recent = |cause: &&Cause| {
+            let past = now.duration_since(cause.at).unwrap_or_default();
+            cause.served && past <= within
+        };
+        let recent = self.causes.iter().filter(is_recent);
         let last = recent.clone().next_back();
         (recent.count(), last.map(|cause| cause.text.as_str()))
     }

@@ -5,13 +5,13 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use wsgid_protocol::control::{FromWorker, ToWorker};
 
 use super::workers::{FAILED_LEN_MAX, believable, cut};
-use super::{Supervisor, preloaders::PreloaderProcess};
+use super::{Supervisor, pools::PoolEntry, preloaders::PreloaderProcess};
 use crate::channel::worker::Outgoing;
 use crate::exit_code::launcher;
 use crate::process::worker_task::{self, WorkerEvent};
@@ -73,6 +73,7 @@ impl Supervisor {
                         self.spawns.push(pending);
                     }
                 }
+                PreloaderAction::Overdue(preloader) => self.preloader_overdue(preloader),
                 PreloaderAction::End(preloader) => {
                     self.spawns.done(preloader);
                     if let Some(preloader) = self.preloaders.running.get_mut(&preloader) {
@@ -82,6 +83,26 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    fn preloader_overdue(&mut self, id: WorkerId) {
+        self.spawns.done(id);
+        let Some(preloader) = self.preloaders.running.get_mut(&id) else {
+            return;
+        };
+        preloader.ended = true;
+        preloader.handle.abort();
+        let entry = self.pools.get(&preloader.key.0);
+        let config = entry.map(|entry| &entry.machine.definition().config);
+        log_line!(
+            PRELOADER_TOO_SLOW,
+            "{}: preloader {} is killed because it was not ready within startup-timeout ({} s); workers load the application themselves",
+            entry.map(PoolEntry::name).unwrap_or_default(),
+            preloader.handle.pid,
+            config
+                .map_or(Duration::ZERO, |config| config.startup_timeout)
+                .as_secs_f64()
+        );
     }
 
     fn start_preloader(&mut self, pending: &Pending, now: Instant) -> Result<(), String> {

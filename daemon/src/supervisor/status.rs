@@ -17,7 +17,7 @@ use wsgid_protocol::status::{
 use super::in_flight::RequestRoom;
 use super::operators::StatusQuestion;
 use super::pools::{Cause, GivenUp, PoolEntry};
-use super::since::seconds;
+use super::state_time::seconds;
 use super::{Supervisor, groups::ProcessGroup};
 use crate::channel::operator::may_everything;
 
@@ -76,7 +76,8 @@ impl Supervisor {
         }
     }
 
-    /// Of all that these pools would tell of scripts that failed to load.
+    /// Of all that these pools would tell of scripts that failed to load, and of workers that
+    /// took too long.
     fn len_of_tracebacks(&self, pools: &BTreeSet<PoolId>) -> usize {
         let workers = self
             .workers
@@ -86,11 +87,14 @@ impl Supervisor {
         let given_up = pools
             .iter()
             .filter_map(|pool| Some(&self.pools.get(pool)?.given_up.as_ref()?.failed));
-        workers
+        let causes = pools.iter().filter_map(|pool| self.pools.get(pool));
+        let causes = causes.flat_map(|pool| &pool.causes);
+        let stacks = causes.filter_map(|cause| cause.stacks.as_ref());
+        let failed = workers
             .chain(given_up)
             .flatten()
-            .map(|(path, text)| path.as_os_str().len() + text.len())
-            .sum()
+            .map(|(path, text)| path.as_os_str().len() + text.len());
+        failed.chain(stacks.map(String::len)).sum()
     }
 
     fn group_status(&self, name: &str, group: &ProcessGroup, telling: Telling<'_>) -> GroupStatus {
@@ -253,7 +257,7 @@ impl Telling<'_> {
 
     fn of_cause(self, cause: &Cause) -> CauseStatus {
         CauseStatus {
-            at: cause.at,
+            at: seconds(cause.at),
             text: cause.text.clone(),
             reason: cause.reason,
             stacks: cause.stacks.clone().filter(|_| self.tracebacks),

@@ -11,6 +11,7 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::Sender;
 use wsgid_protocol::control::{ToWorker, WorkerReport};
+use wsgid_protocol::status::EndReason;
 use wsgid_protocol::{Failure, text};
 
 use super::in_flight::ToldRequests;
@@ -57,6 +58,12 @@ pub(crate) struct WorkerRecord {
     /// The code of the failure for which the supervisor ended it, if it did.
     #[serde(default)]
     pub(super) ended_for: Option<u16>,
+    /// Why the supervisor ended it, where that was not what somebody asked for.
+    #[serde(default)]
+    pub(super) ended_by: Option<EndReason>,
+    /// What its threads were doing when it was to end and did not.
+    #[serde(default)]
+    pub(super) stacks: Option<String>,
     /// It said that a request takes too long and cannot be stopped.
     #[serde(default)]
     pub(super) overtime: bool,
@@ -145,6 +152,22 @@ impl Workers {
     pub(super) fn signal(&self, id: WorkerId, signal: Signal) {
         if let Some(worker) = self.get(&id) {
             worker.handle.signal(signal);
+        }
+    }
+
+    /// Notes that the supervisor ends a worker because of something; the first reason stays.
+    pub(super) fn note_ended_by(&mut self, id: WorkerId, reason: EndReason) {
+        if let Some(worker) = self.get_mut(&id) {
+            worker.record.ended_by.get_or_insert(reason);
+        }
+    }
+
+    /// A worker that was told to end has not done so.
+    pub(super) fn note_unwilling(&mut self, id: WorkerId) {
+        // One that was never ready had nothing to finish.
+        let was_ready = |worker: &WorkerEntry| worker.record.python.is_some();
+        if self.get(&id).is_some_and(was_ready) {
+            self.note_ended_by(id, EndReason::ShutdownTimeout);
         }
     }
 

@@ -35,6 +35,9 @@ const ORPHAN_GRACE: Duration = Duration::from_secs(5);
 /// A lack of descriptors is spoken of this often.
 const COMPLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
+/// So long before a worker ends whatever runs it shows what its threads are doing.
+const LAST_LOOK: Duration = Duration::from_millis(300);
+
 /// The timers are looked at this often while requests run.
 const WATCH_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -54,6 +57,8 @@ pub(crate) struct Monitor {
     complained: Option<Instant>,
     /// That the supervisor is of another release has been told.
     told_of_unknown: bool,
+    /// What outlives the worker's time has been shown.
+    looked_last: bool,
 }
 
 impl Monitor {
@@ -71,6 +76,7 @@ impl Monitor {
             orphaned: None,
             complained: None,
             told_of_unknown: false,
+            looked_last: false,
         }
     }
 
@@ -152,8 +158,15 @@ impl Monitor {
             self.end_soon(worker, now);
         }
         self.watch_orphan(worker, now);
-        if lock::detached(&worker.deadline).is_some_and(|deadline| now >= deadline) {
+        let Some(deadline) = *lock::detached(&worker.deadline) else {
+            return;
+        };
+        if now >= deadline {
             sys::exit_now(0);
+        }
+        if running > 0 && now + LAST_LOOK >= deadline && !self.looked_last {
+            self.looked_last = true;
+            self.jobs.push(InterpreterJob::Dump);
         }
     }
 

@@ -30,6 +30,9 @@ use crate::workers::stopping;
 
 pub(crate) const HANDLER: &CStr = c"wsgid-status";
 
+/// Seconds after which the page loads itself again; not with `?still`.
+const REFRESH: u32 = 10;
+
 /// Of mod_status, whose page has a section of ours.
 const SERVER_STATUS: &CStr = c"server-status";
 
@@ -96,7 +99,11 @@ fn shown(r: Request<'_>, json: &[u8]) -> Result<(&'static CStr, String), String>
             let text = metrics::openmetrics(&status, threads.as_ref());
             (metrics::CONTENT_TYPE, Ok(text))
         }
-        _ => (c"text/html; charset=utf-8", templates::page(&status)),
+        args => {
+            let refresh = (args != Some(b"still")).then_some(REFRESH);
+            let page = templates::page(&status, refresh);
+            (c"text/html; charset=utf-8", page)
+        }
     };
     Ok((kind, text.map_err(|error| error.to_string())?))
 }

@@ -29,9 +29,12 @@ pub(super) struct GroupOverview<'s> {
 impl<'s> GroupOverview<'s> {
     pub(super) fn all(status: &'s Status) -> Vec<Self> {
         let groups = status.groups.iter().enumerate();
-        groups
+        let mut groups: Vec<Self> = groups
             .map(|(index, group)| Self::new(index, group))
-            .collect()
+            .collect();
+        // A supervisor of an older release has them in another order.
+        groups.sort_by_key(|group| group.status.state);
+        groups
     }
 
     fn new(index: usize, status: &'s GroupStatus) -> Self {
@@ -44,7 +47,7 @@ impl<'s> GroupOverview<'s> {
             index,
             pools: status.pools.iter().map(PoolOverview::new).collect(),
             ready: status.workers().filter(|worker| worker.is_ready()).count(),
-            processes: status.workers().count(),
+            processes: status.workers().count().max(status.processes as usize),
             in_flight: sum(status.workers().map(|worker| worker.in_flight)),
             waiting: status.waiting(),
             requests: counted

@@ -3,27 +3,30 @@
 //! on mod_status's page. Called by the handler; knows nothing of
 //! requests.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, Output, State, UndefinedBehavior, context, escape_formatter};
 use wsgid_protocol::readable::escaped;
-use wsgid_protocol::status::{GroupState, Status};
+use wsgid_protocol::status::{GroupState, Status, Urgency};
 
 use crate::status::overview::GroupOverview;
 
-/// The whole page.
-pub(super) fn page(status: &Status) -> Result<String, Error> {
-    render("status.html", status, false)
+/// The whole page; loads itself again after so many seconds, if it is to.
+pub(super) fn page(status: &Status, refresh: Option<u32>) -> Result<String, Error> {
+    let how = context! { is_section => false, refresh };
+    render("status.html", status, how)
 }
 
 /// A part of another page.
 pub(super) fn section(status: &Status) -> Result<String, Error> {
-    render("status.html", status, true)
+    render("status.html", status, context! { is_section => true })
 }
 
 /// `name: value` lines of another page.
 pub(super) fn auto(status: &Status) -> Result<String, Error> {
-    render("auto.txt", status, true)
+    render("auto.txt", status, context! {})
 }
 
 /// Where the supervisor does not answer.
@@ -33,13 +36,13 @@ pub(super) fn problem(problem: &str) -> Result<String, Error> {
         .render(context! { problem })
 }
 
-fn render(template: &str, status: &Status, is_section: bool) -> Result<String, Error> {
+fn render(template: &str, status: &Status, how: Value) -> Result<String, Error> {
     let groups = GroupOverview::all(status);
     environment()?.get_template(template)?.render(context! {
-        is_section,
         status => Serde(status),
         groups => Serde(groups),
         states => Serde(GroupState::ALL),
+        ..how
     })
 }
 
@@ -54,8 +57,11 @@ fn environment() -> Result<Environment<'static>, Error> {
     environment.set_syntax(syntax);
     environment.set_formatter(write_one_line);
     environment.add_filter("duration", duration);
+    environment.add_filter("ago", |at: u64| duration(now().saturating_sub(at)));
+    environment.add_filter("class", class);
     environment.add_filter("micros", micros);
     environment.add_filter("seconds", seconds);
+    environment.add_filter("bytes", bytes);
     for (name, text) in [
         (
             "status.html",
@@ -99,6 +105,37 @@ fn duration(seconds: u64) -> String {
 /// Microseconds as seconds.
 fn seconds(micros: u64) -> String {
     format!("{:.1}", micros as f64 / 1e6)
+}
+
+/// The style of a group's, pool's or process's state.
+fn class(word: &str) -> &'static str {
+    let state = GroupState::ALL.iter().find(|state| state.word() == word);
+    match state.map(|state| state.urgency()) {
+        Some(Urgency::Bad) => "bad",
+        Some(Urgency::Passing) => "warn",
+        Some(Urgency::Good) => "good",
+        Some(Urgency::Resting) => "soft",
+        // Of a process.
+        None => match word {
+            "ready" => "good",
+            "queued" => "warn",
+            _ => "soft",
+        },
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs()
+}
+
+/// Bytes of memory, in a unit that reads well.
+fn bytes(bytes: u64) -> String {
+    match bytes >> 20 {
+        mebi @ 0..=9999 => format!("{mebi} MiB"),
+        mebi => format!("{} GiB", mebi >> 10),
+    }
 }
 
 /// 2^exponent microseconds, in a unit that reads well.
@@ -178,7 +215,7 @@ mod tests {
         let evil = "<script>alert('x')</script>\"&\u{202e}\u{2028}";
         let status = saying(evil);
         for page in [
-            page(&status).unwrap(),
+            page(&status, None).unwrap(),
             section(&status).unwrap(),
             problem(evil).unwrap(),
         ] {
@@ -193,7 +230,7 @@ mod tests {
 
     #[test]
     fn what_does_not_show_is_made_visible() {
-        let page = page(&saying("a\nb\u{1b}[2J\u{202e}\u{9b}\t\u{e9}\r")).unwrap();
+        let page = page(&saying("a\nb\u{1b}[2J\u{202e}\u{9b}\t\u{e9}\r"), None).unwrap();
         let line = "a\\x0ab\\x1b[2J\\u{202e}\\x9b\t\u{e9}\\x0d";
         assert!(page.contains(&format!("<h2>{line}</h2>")), "{page}");
         let traceback = "<pre>\na\nb\\x1b[2J\\u{202e}\\x9b\t\u{e9}\\x0d\n</pre>";
@@ -203,7 +240,7 @@ mod tests {
     #[test]
     fn all_that_the_sample_says_is_shown() {
         let status: Status = serde_json::from_str(SAMPLE).unwrap();
-        let page = page(&status).unwrap();
+        let page = page(&status, None).unwrap();
         for text in [
             "supervisor 4711 has been running for 24 h",
             "1 to 4 processes × 5 threads",
@@ -221,7 +258,7 @@ mod tests {
         }
         assert!(page.ends_with("</body></html>\n"), "{page}");
         for status in [Status::default(), saying("")] {
-            assert!(super::page(&status).unwrap().ends_with("</html>\n"));
+            assert!(super::page(&status, None).unwrap().ends_with("</html>\n"));
             assert!(section(&status).unwrap().starts_with("<hr>\n<h2>"));
         }
     }
@@ -229,8 +266,10 @@ mod tests {
     #[test]
     fn mod_status_gets_a_line_for_each_number() {
         let status: Status = serde_json::from_str(SAMPLE).unwrap();
-        let expected = "WsgidReady shop: 1\nWsgidInFlight shop: 2\nWsgidWaiting shop: 3\nWsgidRestarts shop: 3\n\
-                        WsgidReady wiki: 0\nWsgidInFlight wiki: 0\nWsgidWaiting wiki: 0\nWsgidRestarts wiki: 0\n";
+        let expected = "WsgidState wiki: cannot start\nWsgidReady wiki: 0\nWsgidInFlight wiki: 0\n\
+                        WsgidWaiting wiki: 0\nWsgidRestarts wiki: 0\n\
+                        WsgidState shop: serving old code\nWsgidReady shop: 1\nWsgidInFlight shop: 2\n\
+                        WsgidWaiting shop: 3\nWsgidRestarts shop: 3\n";
         assert_eq!(auto(&status).unwrap(), expected);
     }
 }

@@ -3,7 +3,10 @@
 
 use wsgid_protocol::control::RecycleReason;
 
-use super::{Action, NEVER_READY_PATIENCE, Phase, PoolStep, TERM_PATIENCE, WorkerPool};
+use super::{
+    ABORT_PATIENCE, Action, Member, NEVER_READY_PATIENCE, Phase, PoolStep, TELL_PATIENCE,
+    TERM_PATIENCE, WorkerPool,
+};
 use crate::ids::WorkerId;
 
 impl WorkerPool {
@@ -66,17 +69,7 @@ impl WorkerPool {
                 continue;
             };
             match member.phase {
-                Phase::Starting { .. } => {
-                    let before = member.clone();
-                    let limit = member.definition.config.startup_timeout;
-                    member.phase = Phase::Killed;
-                    step.push(Action::Kill(id));
-                    let why = format!(
-                        "a worker was not ready within startup-timeout ({} s)",
-                        limit.as_secs_f64()
-                    );
-                    self.failed(&before, &why, step);
-                }
+                Phase::Starting { .. } => self.overdue(id, step),
                 Phase::Draining { .. } => self.bring_down(id, step),
                 Phase::Stopping { .. } => {
                     member.phase = Phase::Terminated {
@@ -84,12 +77,54 @@ impl WorkerPool {
                     };
                     step.push(Action::Terminate(id));
                 }
+                // Its stacks may be had even where its interpreter is locked.
+                Phase::Terminated { .. } if !member.aborted => {
+                    let patience = if member.is_to_tell {
+                        ABORT_PATIENCE
+                    } else {
+                        TERM_PATIENCE
+                    };
+                    member.abort(patience, now);
+                    step.push(Action::Abort(id));
+                }
                 Phase::Terminated { .. } => {
                     member.phase = Phase::Killed;
                     step.push(Action::Kill(id));
                 }
                 Phase::Queued | Phase::Ready { .. } | Phase::Killed => {}
             }
+        }
+    }
+
+    /// A worker was not ready within its time.
+    fn overdue(&mut self, id: WorkerId, step: &mut PoolStep) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let before = member.clone();
+        let limit = member.definition.config.startup_timeout;
+        member.phase = Phase::Terminated {
+            until: step.now + TELL_PATIENCE,
+        };
+        member.is_to_tell = true;
+        step.push(Action::Overdue(id));
+        let why = format!(
+            "a worker was killed because it was not ready within startup-timeout ({} s); raise it if it needs longer",
+            limit.as_secs_f64()
+        );
+        self.hopeless = false;
+        self.failed(&before, &why, step);
+    }
+
+    /// A worker has said what it is doing: if that was all that it was kept for, it ends.
+    pub(super) fn told(&mut self, id: WorkerId, step: &mut PoolStep) {
+        let member = self.members.get_mut(&id);
+        let waits = |member: &&mut Member| {
+            member.is_to_tell && matches!(member.phase, Phase::Terminated { .. })
+        };
+        if let Some(member) = member.filter(waits) {
+            member.phase = Phase::Killed;
+            step.push(Action::Kill(id));
         }
     }
 

@@ -51,7 +51,14 @@ impl WorkerPool {
             self.backoff.died(since);
             false
         } else {
-            self.backoff.failed(config.restart_burst, window, step.now)
+            // Starts that fail after a long time are too far apart for the window alone.
+            let lasted = match member.phase {
+                Phase::Starting { since } if !window.is_zero() => step.now.duration_since(since),
+                _ => Duration::ZERO,
+            };
+            let apart = lasted.saturating_mul(config.restart_burst.saturating_mul(2));
+            let within = window.saturating_add(apart);
+            self.backoff.failed(config.restart_burst, within, step.now)
         };
         if self.next_generation() == Some(member.generation) {
             self.next_failed(why, step);

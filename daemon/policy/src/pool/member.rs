@@ -43,7 +43,7 @@ pub enum Phase {
         #[serde(with = "instant", default = "instant::soon")]
         until: Instant,
     },
-    /// The worker got SIGTERM.
+    /// The worker got SIGTERM, was asked for its stacks, or got SIGABRT.
     Terminated {
         /// When the next phase begins.
         #[serde(with = "instant", default = "instant::soon")]
@@ -96,6 +96,10 @@ pub struct Member {
     pub(super) failed: BTreeSet<PathBuf>,
     /// How long it took to be ready.
     pub(super) took: Duration,
+    /// It was asked what it is doing, and ends when it has said so.
+    pub(super) is_to_tell: bool,
+    /// It got SIGABRT.
+    pub(super) aborted: bool,
 }
 
 impl Member {
@@ -114,6 +118,13 @@ impl Member {
 
     pub(super) const fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready { .. })
+    }
+
+    /// It gets SIGABRT.
+    pub(super) fn abort(&mut self, patience: Duration, now: Instant) {
+        let until = now + patience;
+        self.phase = Phase::Terminated { until };
+        self.aborted = true;
     }
 
     /// When time alone changes something about it.

@@ -44,8 +44,10 @@ const NEXT_TRIES: u32 = 3;
 const PROVED_AFTER: Duration = Duration::from_secs(10);
 /// Between SIGTERM and SIGKILL.
 const TERM_PATIENCE: Duration = Duration::from_millis(500);
-/// Between SIGABRT, which writes the stacks, and SIGKILL.
+/// Between SIGABRT, which writes the stacks, and SIGKILL, for a worker that nobody asked to end.
 const ABORT_PATIENCE: Duration = Duration::from_secs(2);
+/// Between the question what a worker that is to be killed is doing and SIGABRT.
+const TELL_PATIENCE: Duration = Duration::from_secs(1);
 /// Between Stop and SIGTERM for a worker that was never ready.
 const NEVER_READY_PATIENCE: Duration = Duration::from_millis(200);
 /// A new generation hangs that loads for longer than this and `HANGS_TIMES` what
@@ -76,6 +78,8 @@ pub enum Event {
     Lost(WorkerId),
     /// The interpreter of a worker has been locked for too long.
     Locked(WorkerId),
+    /// A worker has said what its threads are doing.
+    Told(WorkerId),
     /// So many requests wait for a worker of this pool.
     Waiting(usize),
     /// A worker has had no request for so long that it may be stopped.
@@ -116,7 +120,10 @@ pub enum Action {
     Drain(WorkerId),
     /// Tell it to end within this time.
     Stop(WorkerId, Duration),
-    /// SIGTERM.
+    /// It was not ready in time and is killed: ask it what it is doing, and say
+    /// `Event::Told` when it has told.
+    Overdue(WorkerId),
+    /// SIGTERM: it did not end within its time.
     Terminate(WorkerId),
     /// SIGABRT: it writes the Python stacks of its threads and ends.
     Abort(WorkerId),
@@ -396,6 +403,12 @@ impl WorkerPool {
     /// Whether this worker is not ready yet.
     pub fn starts(&self, id: WorkerId) -> bool {
         matches!(self.phase_of(id), Some(Phase::Starting { .. }))
+    }
+
+    /// Whether this worker was asked, or is made, to end.
+    pub fn is_ending(&self, id: WorkerId) -> bool {
+        let member = self.members.get(&id);
+        member.is_none_or(|member| !member.is_live())
     }
 
     /// Whether this worker was asked to finish.

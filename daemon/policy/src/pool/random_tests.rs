@@ -188,7 +188,10 @@ impl World {
                     );
                     self.told.insert(id);
                 }
-                Action::Stop(id, _) | Action::Terminate(id) | Action::Abort(id) => {
+                Action::Stop(id, _)
+                | Action::Overdue(id)
+                | Action::Terminate(id)
+                | Action::Abort(id) => {
                     assert!(self.running.contains_key(&id));
                     self.told.insert(id);
                 }

@@ -28,6 +28,7 @@ impl WorkerPool {
             Event::Recycle(id, reason) => self.recycle(id, reason, step.now),
             Event::Lost(id) => self.lost(id, false, step),
             Event::Locked(id) => self.lost(id, true, step),
+            Event::Told(id) => self.told(id, step),
             Event::Waiting(count) => self.waiting = count,
             Event::Idle(id) => self.idle(id, step),
             Event::Define(definition) => self.define(definition, step),
@@ -115,14 +116,13 @@ impl WorkerPool {
         let Some(member) = self.members.get_mut(&id) else {
             return;
         };
-        let aborted = matches!(member.phase, Phase::Terminated { .. }) && with_stacks;
-        if member.phase == Phase::Queued || member.phase == Phase::Killed || aborted {
+        let aborts = matches!(member.phase, Phase::Terminated { .. }) && with_stacks;
+        if member.phase == Phase::Queued || member.phase == Phase::Killed || aborts {
             return;
         }
         let before = member.clone();
         if with_stacks {
-            let until = step.now + ABORT_PATIENCE;
-            member.phase = Phase::Terminated { until };
+            member.abort(ABORT_PATIENCE, step.now);
             step.push(Action::Abort(id));
         } else {
             member.phase = Phase::Killed;

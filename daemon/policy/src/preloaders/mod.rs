@@ -52,6 +52,8 @@ pub enum PreloaderAction {
     Plain(WorkerId),
     /// Kill a preloader.
     End(WorkerId),
+    /// Kill a preloader that was not ready in time, and say so.
+    Overdue(WorkerId),
 }
 
 /// Where a preloader is in its life.
@@ -249,6 +251,7 @@ impl Preloaders {
         for (key, preloader) in &mut self.all {
             match preloader.phase {
                 PreloaderPhase::Loading { until: Some(at) } if at <= now => {
+                    actions.extend(preloader.process.take().map(PreloaderAction::Overdue));
                     actions.extend(preloader.fail(now));
                 }
                 PreloaderPhase::Resting { until: Some(at) } if at <= now && preloader.worked => {

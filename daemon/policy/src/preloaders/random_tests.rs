@@ -101,7 +101,7 @@ impl World {
                     self.forking.remove(&worker);
                     assert!(self.open.remove(&worker), "started twice, or never wanted");
                 }
-                PreloaderAction::End(preloader) => {
+                PreloaderAction::End(preloader) | PreloaderAction::Overdue(preloader) => {
                     // One that has ended by itself just now may be ended again.
                     assert!(self.ended.insert(preloader), "ended twice");
                 }

@@ -18,6 +18,7 @@ fn short(actions: Actions) -> Vec<String> {
         }
         PreloaderAction::Plain(worker) => format!("plain {}", worker.0 & 0xFF),
         PreloaderAction::End(preloader) => format!("end {}", preloader.0),
+        PreloaderAction::Overdue(preloader) => format!("overdue {}", preloader.0),
     };
     actions.into_iter().map(short).collect()
 }
@@ -49,7 +50,10 @@ fn one_that_cannot_fork_is_not_tried_again() {
     let now = Instant::now();
     let definition = definition(&[]);
     preloaders.want(KEY, worker(1), &definition, now);
-    assert_eq!(short(preloaders.cannot(WorkerId(1))), ["end 1", "plain 1"]);
+    assert_eq!(
+        short(preloaders.cannot(WorkerId(1))),
+        ["overdue 1", "plain 1"]
+    );
     preloaders.exited(WorkerId(1), now);
     let later = now + Duration::from_secs(3600);
     assert_eq!(

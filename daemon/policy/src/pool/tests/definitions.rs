@@ -32,6 +32,8 @@ fn a_reload_switches_when_all_are_ready_and_then_drains() {
             [
                 Action::Terminate(_),
                 Action::Terminate(_),
+                Action::Abort(_),
+                Action::Abort(_),
                 Action::Kill(_),
                 Action::Kill(_)
             ]

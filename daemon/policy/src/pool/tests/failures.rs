@@ -121,18 +121,58 @@ fn what_cannot_start_refuses_at_once_and_is_tried_again() {
 }
 
 #[test]
-fn a_hanging_start_is_ended_at_startup_timeout() {
-    let mut bench = Bench::new(&[("startup-timeout", "10")], true);
-    let first = bench.spawned()[0];
-    bench.pass(Duration::from_secs(9));
-    assert!(bench.take().is_empty());
-    bench.pass(Duration::from_secs(2));
-    assert!(
-        bench
-            .actions
-            .iter()
-            .any(|action| matches!(action, Action::Kill(id) if *id == first))
-    );
+fn a_hanging_start_is_asked_what_it_does_and_killed_at_startup_timeout() {
+    for answers in [true, false] {
+        let mut bench = Bench::new(&[("startup-timeout", "10")], true);
+        let first = bench.spawned()[0];
+        bench.pass(Duration::from_secs(9));
+        assert!(bench.take().is_empty());
+        bench.event(Event::Told(first));
+        assert!(bench.take().is_empty(), "somebody else had asked");
+        bench.pass(Duration::from_secs(1));
+        let actions = bench.take();
+        let overdue = |action: &Action| matches!(action, Action::Overdue(id) if *id == first);
+        assert!(actions.iter().any(overdue), "{actions:?}");
+        let is_killed = |actions: &[Action]| {
+            actions
+                .iter()
+                .any(|one| matches!(one, Action::Kill(id) if *id == first))
+        };
+        if answers {
+            bench.event(Event::Told(first));
+        } else {
+            bench.pass(Duration::from_secs(1));
+            let actions = bench.take();
+            let aborts = |action: &Action| matches!(action, Action::Abort(id) if *id == first);
+            assert!(
+                actions.iter().any(aborts) && !is_killed(&actions),
+                "{actions:?}"
+            );
+            bench.pass(Duration::from_secs(2));
+        }
+        assert!(is_killed(&bench.take()), "{answers}");
+    }
+}
+
+#[test]
+fn starts_that_always_take_too_long_are_given_up_for_a_while() {
+    let options = [
+        ("startup-timeout", "15"),
+        ("restart-burst", "10"),
+        ("restart-window", "60"),
+    ];
+    let mut bench = Bench::new(&options, true);
+    let mut starts = 0;
+    for _ in 0..600 {
+        starts += bench.spawned().len();
+        bench.pass(Duration::from_secs(1));
+        if matches!(bench.pool.mode(), Mode::Failed { .. }) {
+            break;
+        }
+    }
+    assert_eq!(starts, 11);
+    let cause = "a worker was killed because it was not ready within startup-timeout (15 s)";
+    assert!(matches!(bench.pool.mode(), Mode::Failed { cause: why, .. } if why.starts_with(cause)));
 }
 
 #[test]

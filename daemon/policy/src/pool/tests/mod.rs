@@ -185,7 +185,7 @@ fn shutdown_is_bounded() {
     let mut bench = Bench::new(&[("shutdown-timeout", "2")], true);
     let ids = bench.ready();
     bench.event(Event::Shutdown);
-    bench.pass(Duration::from_millis(2600));
+    bench.pass(Duration::from_millis(3100));
     assert!(matches!(bench.actions.last(), Some(Action::Kill(id)) if *id == ids[0]));
     bench.crash(ids[0]);
     assert!(matches!(bench.actions.last(), Some(Action::Gone)));

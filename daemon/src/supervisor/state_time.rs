@@ -9,12 +9,12 @@ use wsgid_protocol::status::GroupState;
 /// A state, and when it was first seen.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Since {
+pub(crate) struct StateTime {
     state: GroupState,
     at: u64,
 }
 
-impl Since {
+impl StateTime {
     /// Notes how it is now; gives since when it has been so.
     pub(super) fn note(&mut self, state: GroupState, now: SystemTime) -> u64 {
         if self.state != state || self.at == 0 {
