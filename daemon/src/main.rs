@@ -20,6 +20,7 @@ mod reexec;
 mod signals;
 mod supervisor;
 mod sys;
+mod traces;
 
 fn main() -> std::process::ExitCode {
     cli::run()

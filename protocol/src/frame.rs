@@ -94,6 +94,9 @@ kinds! {
     /// What a LOOKUP asked for.
     Variable = 0x06, Module, MAX_VARIABLE_LEN,
         "module → worker", "1 = there is one, else 0", "–", "raw, the value";
+    /// A request that is traced has ended.
+    Span = 0x07, Module, MAX_SPAN_LEN,
+        "module → supervisor", "–", "–", "`SpanMessage` (bincode)";
     /// How much of the body is wanted.
     Want = 0x21, Worker, MAX_SMALL_LEN,
         "worker → module", "–", "–", "eight bytes, little-endian: body bytes wanted, 1 … 1 MiB";

@@ -47,6 +47,9 @@ pub const MAX_FAIL_LEN: u32 = 64 * 1024;
 /// Payload of the small fixed frames (WANT, FILE, END, BODY_ERROR, CANCEL).
 pub const MAX_SMALL_LEN: u32 = 256;
 
+/// Payload of SPAN: some texts of a thousand bytes.
+pub const MAX_SPAN_LEN: u32 = 8 * 1024;
+
 /// Payload of ANSWER: what an authentication or dispatch script returned.
 pub const MAX_ANSWER_LEN: u32 = 64 * 1024;
 

@@ -10,6 +10,9 @@ pub const DEFAULT_GROUP: &str = "wsgid:default";
 /// Under this name the supervisor itself answers, with its status.
 pub const STATUS: &str = "wsgid:status";
 
+/// Under this name it takes spans.
+pub const SPANS: &str = "wsgid:spans";
+
 /// Whether a configuration may not use the name.
 pub fn is_reserved(name: &str) -> bool {
     name.starts_with(RESERVED)
@@ -21,7 +24,7 @@ mod tests {
 
     #[test]
     fn own_names_are_reserved() {
-        assert!(is_reserved(DEFAULT_GROUP) && is_reserved(STATUS));
+        assert!(is_reserved(DEFAULT_GROUP) && is_reserved(STATUS) && is_reserved(SPANS));
         assert!(!is_reserved("wsgid") && !is_reserved("shop"));
     }
 }

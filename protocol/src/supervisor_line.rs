@@ -143,6 +143,12 @@ supervisor_lines! {
         "a preloader ended that nobody had asked to; workers are not affected", "The text has exit code or signal; its last words stand before.";
     PRELOADER_TOO_SLOW = 256, ERROR,
         "a preloader was not ready within startup-timeout and is killed; workers load the application themselves", "Its stacks stand behind; raise startup-timeout if the application needs longer to load.";
+    NO_TRACES = 257, ERROR,
+        "otlp-endpoint= has no effect, because the supervisor could not start a thread", "The text has the kernel's reason; raise the limit on tasks (TasksMax= of httpd's unit).";
+    SPANS_NOT_SENT = 258, WARN,
+        "spans do not reach their collector; requests are not affected", "The text has the collector and the reason; correct otlp-endpoint=, or start the collector.";
+    SPANS_LOST = 259, WARN,
+        "spans were lost, because their collector did not take them or did not take them quickly enough", "Lower trace-ratio=, or see to the collector.";
     SOCKET_USERS_NOT_ADMITTED = 260, ERROR,
         "after wsgid reexec, socket-user= has no effect", "The text has reason and cure.";
     GROUP_NOT_KEPT = 261, ERROR,

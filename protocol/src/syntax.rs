@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::endpoint::Endpoint;
 use crate::warm_up::WarmUp;
 
 /// A way to write the value of a field.
@@ -165,6 +166,10 @@ pub(crate) const LEVEL: One<u8> = one(|text| within(text, 0..=255, "a whole numb
 pub(crate) const SWITCH_INTERVAL: One<u64> = one(switch_interval, |micros| {
     Ok(format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000))
 });
+/// A collector of traces.
+pub(crate) const ENDPOINT: One<Endpoint> = one(str::parse, plain);
+/// A part of one, in millionths.
+pub(crate) const RATIO: One<u32> = one(ratio, |parts| Ok((f64::from(*parts) / 1e6).to_string()));
 /// A time in seconds, or with a unit.
 pub(crate) const SECONDS: One<Duration> = one(seconds, |time| Ok(seconds_text(*time)));
 /// A time in milliseconds, or with a unit; an hour at most.
@@ -316,6 +321,11 @@ fn switch_interval(value: &str) -> Result<u64, String> {
     // Python refuses an interval that rounds to no microsecond at all.
     let seconds: f64 = within(value, 1e-6..=3600.0, "a number of seconds")?;
     Ok((seconds * 1e6).round() as u64)
+}
+
+fn ratio(value: &str) -> Result<u32, String> {
+    let part: f64 = within(value, 0.0..=1.0, "a number")?;
+    Ok((part * 1e6).round() as u32)
 }
 
 /// The digits of a value, and the unit behind them.

@@ -24,6 +24,7 @@ use wsgid_protocol::in_flight::{Activity, RequestInFlight, WorkerRequests};
 use wsgid_protocol::payload::{decode, decode_message, encode};
 use wsgid_protocol::request::{BodyKind, Call, Hello, RequestHead, RequestOptions};
 use wsgid_protocol::response::{Answer, EndReport, FilePart, HeadWriter, ResponseHead};
+use wsgid_protocol::span::SpanMessage;
 use wsgid_protocol::stamp::{FileStamp, StampedFile};
 
 type Pair = (Vec<u8>, Vec<u8>);
@@ -376,6 +377,7 @@ fn decode_as_everything(bytes: &[u8]) {
     one::<ResponseHead<'_>>(bytes);
     one::<FilePart>(bytes);
     one::<EndReport>(bytes);
+    one::<SpanMessage>(bytes);
     one::<Answer>(bytes);
     by_name::<FromParent>(bytes);
     one::<ToParent>(bytes);

@@ -12,6 +12,7 @@ pub mod case;
 pub mod checked;
 pub mod claims;
 pub mod client;
+pub mod collector;
 pub mod control;
 pub mod curl;
 pub mod document;

@@ -282,8 +282,9 @@ impl Supervisor {
         }
     }
 
-    /// Drains groups that no httpd generation with children knows.
+    /// Drains groups that no httpd generation with children knows; the others are what is in force.
     fn remove_unused(&mut self) {
+        self.keep_traces();
         for name in self.groups.unused(|name| self.access.is_used(name)) {
             tracing::info!("process group `{name}` is no longer configured: its workers drain");
             let pools = self.groups.pools_of(&name);

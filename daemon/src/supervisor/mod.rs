@@ -5,8 +5,8 @@
 //! (`arrivals`), `operators`, and its own `lifetime`. The flows that need several of
 //! them are in the files beside, by what begins them: the loop (`run`), HELLOs
 //! (`requests`, `requested`), held connections (`placing`), what state machines say
-//! (`actions`, `launch`, `preload`), changed files (`reloading`), workers (`messages`, `warming`, `health`, `endings`), a
-//! configuration (`configure`), operators (`commands`, `status`), probes (`readiness`, `ready_file`), and another
+//! (`actions`, `launch`, `preload`), changed files (`reloading`), workers (`messages`, `warming`, `health`, `endings`), spans (`spans`),
+//! a configuration (`configure`), operators (`commands`, `status`), probes (`readiness`, `ready_file`), and another
 //! program (`snapshot`, `restore`). `start` is the command.
 
 mod access;
@@ -43,6 +43,7 @@ mod restore;
 mod run;
 mod sharing;
 mod snapshot;
+mod spans;
 pub(crate) mod start;
 mod state_time;
 mod status;
@@ -62,6 +63,7 @@ use crate::config::standalone::Source;
 use crate::connection::connections::Connections;
 use crate::process::{spawn::Launcher, worker_task::WorkerEvent};
 use crate::sys;
+use crate::traces::Traces;
 use access::Access;
 use arrivals::Arrivals;
 use groups::ProcessGroups;
@@ -97,6 +99,7 @@ struct Supervisor {
     /// Events of pools that are not handled yet.
     todo: VecDeque<(PoolId, Event)>,
     launcher: Launcher,
+    traces: Traces,
     worker_events: Sender<(WorkerId, WorkerEvent)>,
     /// Its own configuration files, if it is not configured by httpd.
     source: Option<Source>,
@@ -128,6 +131,7 @@ impl Supervisor {
             spawns: SpawnQueue::new(sys::processors()),
             todo: VecDeque::new(),
             launcher: Launcher::new(),
+            traces: Traces::default(),
             worker_events,
             source,
         }

@@ -24,6 +24,10 @@ impl Supervisor {
             self.show_status(incoming.fd, peer, &incoming.hello.secret);
             return;
         }
+        if incoming.hello.group == names::SPANS {
+            self.take_spans(incoming.fd, peer, &incoming.hello.secret);
+            return;
+        }
         if self.lifetime.is_followed {
             return send_back(&incoming.fd);
         }

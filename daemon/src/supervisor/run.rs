@@ -86,6 +86,7 @@ pub(super) async fn run(mut options: Options, sink: Sink) -> io::Result<Option<S
         Err(error) => log_line!(NO_COMMANDS, "control socket: {error}"),
     }
     supervisor.serve(&mut inputs, &signals).await;
+    supervisor.traces.finish().await;
     if supervisor.lifetime.reexec {
         notify::reloading();
         // The answer to whoever asked for it.
@@ -104,6 +105,7 @@ impl Supervisor {
     fn begin(&mut self, before: Option<Snapshot>) -> io::Result<()> {
         if let Some(Snapshot { state, mut fds }) = before {
             self.restore(state, &mut fds)?;
+            self.keep_traces();
             tracing::info!(
                 "it goes on with {} of the program before",
                 text::count(self.workers.len(), "worker")

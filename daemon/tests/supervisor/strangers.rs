@@ -96,7 +96,7 @@ fn a_child_without_the_secret_gets_neither_a_group_nor_the_status() {
     first[0] ^= 0x80;
     for wrong in [[0; 32], last, first] {
         httpd.secret = wrong;
-        for name in ["site", "wsgid:status"] {
+        for name in ["site", "wsgid:status", "wsgid:spans"] {
             let answer = httpd.get(name, &script, "/");
             let refused =
                 matches!(&answer, Answer::Failed(code, _) if *code == Failure::NotAllowed.code());

@@ -46,6 +46,8 @@ pub(crate) struct GroupView {
     pub(crate) log_rate: ByteRate,
     /// Where its requests are counted, once one of them has looked (`workers/totals.rs`).
     pub(crate) totals: OnceLock<&'static [AtomicU64]>,
+    /// Where its requests are traced: how many millionths of those that are in no trace yet.
+    pub(crate) traced: Option<u32>,
 }
 
 pub(crate) type GroupViews = HashMap<String, GroupView>;
@@ -96,6 +98,7 @@ impl GroupView {
             receive_buffer: config.receive_buffer_size,
             log_rate: ByteRate::new(config.log_rate),
             totals: OnceLock::new(),
+            traced: config.otlp_endpoint.as_ref().map(|_| config.trace_ratio),
         }
     }
 

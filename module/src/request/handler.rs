@@ -21,7 +21,7 @@ use crate::request::mapping::{self, HANDLER, OLD_HANDLER, note};
 use crate::request::response::{Instead, Response, break_off};
 use crate::request::serving::ResponseDriver;
 use crate::request::target::{self, ScriptTarget};
-use crate::request::{failure, head, outcome, script_call};
+use crate::request::{failure, head, outcome, script_call, trace};
 use crate::sys;
 
 /// Encode buffers up to this size are kept for the next request.
@@ -152,6 +152,7 @@ fn serve<'r>(
         return Err(403);
     }
     let mut body = RequestBody::begin(r, config)?;
+    let trace = trace::begin(r, group);
     let mut response = Response::new(r, group, config.error_override.unwrap_or(false));
     response.unread_body = body.unread();
     let mut buffer = BUFFER.take();
@@ -183,10 +184,14 @@ fn serve<'r>(
     }
     outcome::note(r, child, group, outcome.as_ref().ok());
     outcome::count(r, child, group, &outcome, &response, took_us);
-    Ok(match outcome {
+    let status = match &outcome {
         Ok(_) => conclude(r, &response),
-        Err(trouble) => give_up(r, target, &trouble),
-    })
+        Err(trouble) => give_up(r, target, trouble),
+    };
+    if let Some(trace) = trace {
+        trace.end(r, target, &outcome, status, took_us);
+    }
+    Ok(status)
 }
 
 /// WSGISlowRequests: from the client's first line to here, sending included.

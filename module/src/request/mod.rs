@@ -22,4 +22,6 @@ pub(crate) mod script_call;
 pub(crate) mod serving;
 pub(crate) mod ssl_variables;
 pub(crate) mod target;
+mod trace;
+mod traceparent;
 pub(crate) mod upgrades;

@@ -14,6 +14,7 @@ pub(crate) mod plan;
 pub(crate) mod pool;
 mod row_owner;
 pub(crate) mod sent_file;
+pub(crate) mod spans;
 pub(crate) mod stopping;
 pub(crate) mod thread_reserve;
 pub(crate) mod thread_table;

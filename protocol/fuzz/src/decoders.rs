@@ -20,6 +20,7 @@ use wsgid_protocol::limits::{HEAD_LEN, MAX_CONTROL_LEN};
 use wsgid_protocol::payload::{decode, decode_message, encode};
 use wsgid_protocol::request::{Hello, RequestHead};
 use wsgid_protocol::response::{Answer, EndReport, FilePart, ResponseHead};
+use wsgid_protocol::span::SpanMessage;
 use wsgid_protocol::{FrameHead, GroupConfig, option};
 
 /// A function that is fuzzed.
@@ -108,6 +109,7 @@ pub fn response(data: &[u8]) {
     returns::<EndReport>(data);
     assert_eq!(EndReport::decode(data).ok(), decode::<EndReport>(data).ok());
     returns::<FilePart>(data);
+    returns::<SpanMessage>(data);
 }
 
 /// The messages of the control sockets.

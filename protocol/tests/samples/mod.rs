@@ -11,6 +11,7 @@ use wsgid_protocol::head::{FLAG_CLOSE, FLAG_END, FLAG_FLUSH};
 use wsgid_protocol::payload::{encode, encode_frame_into};
 use wsgid_protocol::request::{BodyError, BodyKind, Call, Hello, RequestHead, RequestOptions};
 use wsgid_protocol::response::{Answer, EndReport, FilePart, ResponseHead};
+use wsgid_protocol::span::{Span, SpanMessage, WorkerTimes};
 use wsgid_protocol::{Failure, FrameHead, Kind};
 
 /// A name and the bytes that belong to it.
@@ -89,6 +90,7 @@ pub(crate) fn frames() -> Vec<Sample> {
             "frame-variable",
             frame(head(Kind::Variable).with_code(1), b"TLSv1.3"),
         ),
+        Sample::new("frame-span", span_frame()),
         Sample::new(
             "frame-want",
             frame(head(Kind::Want), &65_536_u64.to_le_bytes()),
@@ -304,6 +306,35 @@ pub(crate) fn response() -> ResponseHead<'static> {
             (b(b"Set-Cookie"), b(b"b=2")),
             (b(b"X-Empty"), b(b"")),
         ],
+    }
+}
+
+fn span_frame() -> Vec<u8> {
+    let head = FrameHead::new(Kind::Span, 0, 0);
+    coded(head, &SpanMessage::Ended(span()))
+}
+
+pub(crate) fn span() -> Span {
+    Span {
+        trace_id: [0x0a; 16],
+        span_id: [0x0b; 8],
+        parent: Some([0x0c; 8]),
+        group: "shop".into(),
+        method: "GET".into(),
+        route: "/shop".into(),
+        status: 502,
+        failure: "worker-signalled".into(),
+        cause: "worker 4711 was ended by SIGKILL".into(),
+        start_us: 1_700_000_000_000_000,
+        took_us: 70_000,
+        httpd_us: 200,
+        by_worker: Some(WorkerTimes {
+            queue_us: 300,
+            application_us: 60_000,
+        }),
+        worker: 4711,
+        request_id: "Zx1aB".into(),
+        lost: 2,
     }
 }
 

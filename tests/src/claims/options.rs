@@ -171,6 +171,10 @@ pub const SEEN: &[(&str, &[&str])] = &[
         &["script-directories"],
     ),
     (
+        "traces::each_sampled_request_is_a_span_below_the_one_that_asked",
+        &["otlp-endpoint", "trace-ratio"],
+    ),
+    (
         "option_effects::root_sockets_have_the_buffers_asked_for",
         &["send-buffer-size", "receive-buffer-size"],
     ),

@@ -65,7 +65,7 @@ const LAYERS: [Layers; 2] = [
             &["signals.rs", "channel"],
             &["log"],
             &["process"],
-            &["config", "connection", "reexec.rs"],
+            &["config", "connection", "reexec.rs", "traces"],
             &["supervisor"],
             &["command"],
             &["express"],
