@@ -17,6 +17,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use serde::Serialize;
+use wsgid_protocol::config::LogFormat;
 
 use crate::process::bounded;
 
@@ -33,6 +34,7 @@ pub(crate) const UNDERSTOOD: &str = "wsgid: understood";
 pub(crate) struct SupervisorProgram {
     pub(crate) path: PathBuf,
     pub(crate) log_level: String,
+    pub(crate) log_format: LogFormat,
 }
 
 /// Descriptors on their way to the next program.
@@ -116,6 +118,10 @@ fn prepare(
         "--log-level",
         &program.log_level,
     ]);
+    // A program of an earlier release does not know it.
+    if program.log_format != LogFormat::default() {
+        command.args(["--log-format", program.log_format.name()]);
+    }
     Ok(command)
 }
 

@@ -6,7 +6,7 @@
 //! the same errors. Here is what follows from several fields together.
 
 pub use crate::option::GroupConfig;
-pub use crate::values::{ApplicationOptions, LogTarget, Preload, Timeout};
+pub use crate::values::{ApplicationOptions, LogFormat, LogTarget, Preload, Timeout};
 
 impl GroupConfig {
     /// Whether an option bounds or weighs all processes of the group together.

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{GroupConfig, LogTarget};
+use crate::config::{GroupConfig, LogFormat, LogTarget};
 use crate::front::{self, Front, Fronted};
 pub use crate::identity::Identity;
 use crate::in_flight::WorkerRequests;
@@ -48,7 +48,7 @@ pub enum FromParent {
 }
 
 /// A whole configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 pub struct Configuration {
     /// Protocol versions the parent's module speaks (lowest, highest).
     pub versions: (u16, u16),
@@ -72,6 +72,9 @@ pub struct Configuration {
     /// httpd's LogLevel for this module, in httpd's numbers; `None` changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_level: Option<u8>,
+    /// How lines that belong to no group, and those of groups that say nothing, are written.
+    #[serde(default)]
+    pub log_format: LogFormat,
     /// Why the rest could not be read; filled in by the receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
@@ -108,14 +111,10 @@ impl Configuration {
         Self {
             versions: front.versions,
             generation: front.generation,
-            secret: [0; 32],
             httpd_uid: front.uid,
             httpd_gid: u32::MAX,
-            server: ServerFacts::default(),
-            groups: Vec::new(),
-            log: LogTarget::default(),
-            log_level: None,
             unreadable: Some(why),
+            ..Self::default()
         }
     }
 

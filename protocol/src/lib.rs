@@ -34,6 +34,7 @@ pub mod readiness;
 pub mod refusal;
 pub mod report;
 pub mod request;
+pub mod request_line;
 pub mod response;
 pub mod runs;
 pub mod span;

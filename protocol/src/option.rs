@@ -13,11 +13,11 @@ use crate::endpoint::Endpoint;
 use crate::group_syntax::{LogFile, NamedScript, OtherLog, ScriptDirectories};
 use crate::runs::Runs;
 use crate::syntax::{
-    ABSOLUTE, ABSOLUTE_PATHS, Bytes, COUNT, ENDPOINT, Each, LEVEL, MILLISECONDS, Maybe, NAME,
-    NAMES, NICE, Number, OCTAL, ON_OFF, PATHS, PYTHON_HOME, RATIO, SECONDS, SWITCH_INTERVAL,
+    ABSOLUTE, ABSOLUTE_PATHS, Bytes, COUNT, ENDPOINT, Each, LEVEL, LOG_FORMAT, MILLISECONDS, Maybe,
+    NAME, NAMES, NICE, Number, OCTAL, ON_OFF, PATHS, PYTHON_HOME, RATIO, SECONDS, SWITCH_INTERVAL,
     Syntax, TEXT, VARIABLE, WARM_UP, json, number,
 };
-use crate::values::{ApplicationOptions, LogTarget, Preload, Timeout};
+use crate::values::{ApplicationOptions, LogFormat, LogTarget, Preload, Timeout};
 
 /// One row of the option table.
 #[derive(Clone, Copy, Debug)]
@@ -214,6 +214,7 @@ options! {
     "request-log" => request_log: bool = false, Ours RESTARTS, "On or Off", ON_OFF, "what requests write goes where the processes print too, beside the ErrorLog of their virtual host; On in a site file with a log";
     "display-name" => display_name: Option<String> = None, ModWsgi RESTARTS, "text or %{GROUP}", Maybe(NAME), "what ps shows; `(wsgid: GROUP)` if nothing is said";
     "log-rate" => log_rate: u64 = byte_rate::DEFAULT_PER_SECOND, Ours IN_PLACE, "bytes", Bytes { min: 0 }, "bytes a second that may be logged, 16 times as many at once; 0 is no limit";
+    "log-format" => log_format: Option<LogFormat> = None, Ours IN_PLACE, "text or json", Maybe(LOG_FORMAT), "how what the processes print is written; otherwise as WSGILogFormat says";
     "otlp-endpoint" => otlp_endpoint: Option<Endpoint> = None, Ours IN_PLACE, "http URL", Maybe(ENDPOINT), "collector that gets a span of each traced request, by OTLP/HTTP";
     "trace-ratio" => trace_ratio: u32 = 1_000_000, Ours IN_PLACE, "0 to 1", RATIO, "part of the requests without a traceparent that otlp-endpoint= traces; 1 is all";
     "python-home" => python_home: Option<PathBuf> = None, ModWsgi RESTARTS, "absolute directory", Maybe(PYTHON_HOME), "virtual environment or installation to run";

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::endpoint::Endpoint;
+use crate::values::LogFormat;
 use crate::warm_up::WarmUp;
 
 /// A way to write the value of a field.
@@ -166,6 +167,9 @@ pub(crate) const LEVEL: One<u8> = one(|text| within(text, 0..=255, "a whole numb
 pub(crate) const SWITCH_INTERVAL: One<u64> = one(switch_interval, |micros| {
     Ok(format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000))
 });
+/// How lines are written.
+pub(crate) const LOG_FORMAT: One<LogFormat> =
+    one(LogFormat::named, |format| Ok(format.name().to_owned()));
 /// A collector of traces.
 pub(crate) const ENDPOINT: One<Endpoint> = one(str::parse, plain);
 /// A part of one, in millionths.

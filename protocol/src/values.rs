@@ -44,6 +44,37 @@ pub enum LogTarget {
     },
 }
 
+/// How lines are written to files and to standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    /// An object in JSON for each line.
+    #[serde(rename = "json")]
+    Json,
+    /// As httpd's error log.
+    #[default]
+    #[serde(rename = "text", other)]
+    Text,
+}
+
+impl LogFormat {
+    /// Reads its name.
+    pub fn named(name: &str) -> Result<Self, String> {
+        match name.to_ascii_lowercase().as_str() {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("`{name}` is neither text nor json")),
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}
+
 /// The facilities of the system's log, by number.
 const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv",

@@ -29,7 +29,7 @@ fn refused(name: &str, value: &str) -> String {
 }
 
 /// Values one of which every option accepts.
-const VALUES: [&str; 11] = [
+const VALUES: [&str; 12] = [
     "3..8",
     "On",
     "Off",
@@ -41,6 +41,7 @@ const VALUES: [&str; 11] = [
     "64M",
     "0.25",
     "http://127.0.0.1:4318/v1/traces",
+    "json",
 ];
 
 /// A group in which every row of the table has another value than the default,

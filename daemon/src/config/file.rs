@@ -7,8 +7,10 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use wsgid_protocol::GroupConfig;
+use wsgid_protocol::config::LogFormat;
 
 use super::group;
 use crate::process::trust;
@@ -31,6 +33,13 @@ pub(crate) struct SupervisorSettings {
     /// Directory of the site files, `*.toml`.
     #[serde(default)]
     pub(crate) sites: Option<PathBuf>,
+    /// How its lines are written, and those of groups that say nothing.
+    #[serde(default, deserialize_with = "log_format")]
+    pub(crate) log_format: LogFormat,
+}
+
+fn log_format<'de, D: Deserializer<'de>>(name: D) -> Result<LogFormat, D::Error> {
+    LogFormat::named(&String::deserialize(name)?).map_err(D::Error::custom)
 }
 
 fn default_socket() -> PathBuf {

@@ -2,6 +2,7 @@
 //! that workers print. Both take the shape of httpd's error log. Everybody may
 //! write; a writer never waits for a disk or a pipe.
 
+mod events;
 mod file;
 mod format;
 mod output;
@@ -21,17 +22,19 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
+use wsgid_protocol::config::LogFormat;
 
 static FILTER: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// Starts the log on standard error. `level` is a name as tracing knows it.
-pub(crate) fn init(level: &str) -> Sink {
+pub(crate) fn init(level: &str, format: LogFormat) -> Sink {
     let sink = Sink::start();
+    sink.set_format(format);
     let (filter, handle) =
         reload::Layer::new(level.parse::<LevelFilter>().unwrap_or(LevelFilter::INFO));
     let _ = FILTER.set(handle);
     let layer = tracing_subscriber::fmt::layer()
-        .event_format(format::HttpdLine)
+        .event_format(events::SupervisorFormat(sink.clone()))
         .with_writer(sink.clone())
         .with_ansi(false);
     tracing_subscriber::registry()

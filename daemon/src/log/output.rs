@@ -11,8 +11,9 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 use wsgid_protocol::readable::escaped;
+use wsgid_protocol::request_line;
 
-use super::format::prefix;
+use super::format::LineParts;
 use super::sink::Sink;
 use super::target::{OutputTarget, SAY_EVERY};
 use crate::channel::quiesce::Quiesce;
@@ -122,8 +123,7 @@ impl PipeLog {
     async fn write_all(&mut self, lines: &mut Lines) -> bool {
         let mut is_whole = true;
         while let Some(line) = lines.done.pop_front() {
-            let line = escaped(&line);
-            if self.output.target.admits(&line) {
+            if self.output.target.admits(&escaped(&line)) {
                 self.wait_for_disk().await;
                 self.write(self.level, &line);
             } else {
@@ -148,16 +148,26 @@ impl PipeLog {
 
     fn say_left_out(&self, last: bool) {
         if let Some(text) = self.output.target.account(last) {
-            self.write("warn", &text);
+            self.write("warn", text.as_bytes());
         }
     }
 
-    fn write(&self, level: &str, text: &str) {
-        let front = prefix(level, self.pid);
-        let line = format!("{front}[group {}] {text}\n", self.output.group);
-        self.output
-            .sink
-            .line(&self.output.target, line.into_bytes());
+    fn write(&self, level: &str, text: &[u8]) {
+        let Output {
+            group,
+            sink,
+            target,
+        } = &self.output;
+        let (request, text) = request_line::split(text);
+        let parts = LineParts {
+            level,
+            pid: self.pid,
+            group: Some(group),
+            request,
+            text,
+        };
+        let line = parts.line(sink.format_of(target));
+        sink.line(target, line.into_bytes());
     }
 }
 

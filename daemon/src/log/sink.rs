@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::format::prefix;
+use wsgid_protocol::config::LogFormat;
+
+use super::format::{LineParts, prefix};
 use super::target::{LogDestination, OutputTarget, QueuedLine};
 
 /// Lines that may wait for the disk: some MiB at most.
@@ -64,6 +66,28 @@ impl Sink {
         self.main.set(destination);
     }
 
+    /// How those are written.
+    pub(crate) fn set_format(&self, format: LogFormat) {
+        self.main.set_format(format);
+    }
+
+    /// How a line for this target is written: the system's log has a form of its own.
+    pub(super) fn format_of(&self, target: &OutputTarget) -> LogFormat {
+        let destination = match target.destination() {
+            LogDestination::Main => self.main.destination(),
+            other => other,
+        };
+        match destination {
+            LogDestination::Syslog(_) => LogFormat::Text,
+            _ => target.format(),
+        }
+    }
+
+    /// The same of the supervisor's own.
+    pub(crate) fn own_format(&self) -> LogFormat {
+        self.format_of(&self.main)
+    }
+
     fn queue(&self, destination: LogDestination, line: Vec<u8>, queued: Option<QueuedLine>) {
         let destination = match destination {
             LogDestination::Main => self.main.destination(),
@@ -97,11 +121,23 @@ fn write_all(queue: &Receiver<SinkJob>, dropped: &AtomicU64) {
                 }
                 let lost = dropped.swap(0, Ordering::Relaxed);
                 if lost > 0 {
-                    let text = format!(
-                        "{}{lost} log lines dropped: the log is slower than its writers\n",
-                        prefix("warn", std::process::id())
-                    );
-                    write_line(&target, text.as_bytes());
+                    let text =
+                        format!("{lost} log lines dropped: the log is slower than its writers");
+                    let parts = LineParts {
+                        level: "warn",
+                        pid: std::process::id(),
+                        group: None,
+                        request: None,
+                        text: text.as_bytes(),
+                    };
+                    // As the line before it is.
+                    let is_json = line.first() == Some(&b'{');
+                    let format = if is_json {
+                        LogFormat::Json
+                    } else {
+                        LogFormat::Text
+                    };
+                    write_line(&target, parts.line(format).as_bytes());
                 }
             }
             SinkJob::Flush(done) => {

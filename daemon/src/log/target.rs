@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use wsgid_protocol::byte_rate::{ByteRate, LINE_COST, LeftOut};
 use wsgid_protocol::clock::monotonic;
+use wsgid_protocol::config::LogFormat;
 
 use super::syslog::Syslog;
 
@@ -39,6 +40,7 @@ pub(crate) struct OutputTarget(Arc<Mutex<TargetState>>, QueuedLines);
 #[derive(Debug, Default)]
 struct TargetState {
     destination: LogDestination,
+    format: LogFormat,
     rate: ByteRate,
     /// The state of the rate.
     whole_at_us: u64,
@@ -53,6 +55,15 @@ impl OutputTarget {
     /// Sends what follows elsewhere.
     pub(crate) fn set(&self, destination: LogDestination) {
         self.lock().destination = destination;
+    }
+
+    /// And so.
+    pub(crate) fn set_format(&self, format: LogFormat) {
+        self.lock().format = format;
+    }
+
+    pub(super) fn format(&self) -> LogFormat {
+        self.lock().format
     }
 
     /// So much of what follows.

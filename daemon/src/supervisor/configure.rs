@@ -44,7 +44,7 @@ impl Supervisor {
             );
             return ToParent::Refused { generation, reason };
         }
-        self.logs.configure(files, new.log, new.log_level);
+        self.logs.configure(files, &new);
         self.access.begin(HttpdGeneration {
             generation,
             secret: Some(new.secret),
@@ -94,6 +94,7 @@ impl Supervisor {
             }
         };
         self.access.allowed.set(read.httpd.uid);
+        self.logs.write_as(read.loaded.settings.log_format);
         let kept = self
             .groups
             .iter()
@@ -207,7 +208,7 @@ impl Supervisor {
         let socket_user = identity::socket_uid(&definition.config);
         let (group, before) = self.groups.define(&definition);
         group.socket_uid = socket_user.clone().ok().flatten();
-        group.aim(self.logs.place_of(&definition));
+        self.logs.aim(group);
         if before.config.runs != definition.config.runs {
             self.tell_what_may_run(&name, &definition.config.runs);
         }

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use wsgid_protocol::byte_rate::{ByteRate, LeftOut};
+use wsgid_protocol::byte_rate::LeftOut;
 use wsgid_protocol::{GroupConfig, config::LogTarget, names};
 
 use super::state_time::StateTime;
@@ -58,13 +58,6 @@ impl ProcessGroup {
             target: OutputTarget::default(),
             counted_left_out: LeftOut::default(),
         }
-    }
-
-    /// Its output goes there, as much of it as the definition says.
-    pub(super) fn aim(&self, destination: LogDestination) {
-        let rate = ByteRate::new(self.definition.config.log_rate);
-        self.target.set(destination);
-        self.target.set_rate(rate);
     }
 
     pub(super) fn forget_pool(&mut self, application_group: &str, pool: PoolId) {

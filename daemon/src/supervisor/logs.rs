@@ -5,8 +5,11 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use wsgid_protocol::config::LogTarget;
+use wsgid_protocol::byte_rate::ByteRate;
+use wsgid_protocol::config::{LogFormat, LogTarget};
+use wsgid_protocol::control::Configuration;
 
+use super::groups::ProcessGroup;
 use crate::log::{self, LogDestination, Sink, Syslog};
 use wsgid_policy::definition::Definition;
 
@@ -16,6 +19,8 @@ pub(super) struct SupervisorLogs {
     pub(super) files: Vec<Arc<File>>,
     /// Where the supervisor's own lines go.
     pub(super) own: LogTarget,
+    /// How those are written, and those of groups that say nothing.
+    pub(super) format: LogFormat,
 }
 
 impl SupervisorLogs {
@@ -24,12 +29,13 @@ impl SupervisorLogs {
             sink,
             files: Vec::new(),
             own: LogTarget::Supervisor,
+            format: LogFormat::Text,
         }
     }
 
     /// httpd has opened its logs: the inherited standard error may be rotated away.
-    pub(super) fn configure(&mut self, files: Vec<Arc<File>>, own: LogTarget, level: Option<u8>) {
-        if let Some(level) = level {
+    pub(super) fn configure(&mut self, files: Vec<Arc<File>>, new: &Configuration) {
+        if let Some(level) = new.log_level {
             log::set_httpd_level(level);
         }
         if let Some(main) = files.first() {
@@ -42,23 +48,41 @@ impl SupervisorLogs {
                 );
             }
         }
-        self.resume(files, own);
+        self.resume(files, new.log.clone(), new.log_format);
     }
 
     /// Writes to these logs. The supervisor's own lines go to the system's log where
     /// httpd's do.
-    pub(super) fn resume(&mut self, files: Vec<Arc<File>>, own: LogTarget) {
-        self.sink.set_main(match &own {
+    pub(super) fn resume(&mut self, files: Vec<Arc<File>>, own: LogTarget, format: LogFormat) {
+        let destination = match &own {
             LogTarget::Syslog { facility, tag } => {
                 LogDestination::Syslog(Arc::new(Syslog::new(*facility, tag)))
             }
             _ => LogDestination::Main,
-        });
+        };
+        self.sink.set_main(destination);
         self.files = files;
         self.own = own;
+        self.write_as(format);
     }
 
-    pub(super) fn place_of(&self, definition: &Definition) -> LogDestination {
+    /// Writes so from now on; groups that say nothing do with their next definition.
+    pub(super) fn write_as(&mut self, format: LogFormat) {
+        self.sink.set_format(format);
+        self.format = format;
+    }
+
+    /// The output of a group goes where its definition says, as it says.
+    pub(super) fn aim(&self, group: &ProcessGroup) {
+        let config = &group.definition.config;
+        group.target.set(self.place_of(&group.definition));
+        group
+            .target
+            .set_format(config.log_format.unwrap_or(self.format));
+        group.target.set_rate(ByteRate::new(config.log_rate));
+    }
+
+    fn place_of(&self, definition: &Definition) -> LogDestination {
         match &definition.config.log {
             LogTarget::Supervisor => LogDestination::Main,
             LogTarget::Descriptor(index) => self

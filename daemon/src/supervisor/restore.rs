@@ -26,7 +26,8 @@ impl Supervisor {
     pub(super) fn restore(&mut self, state: State, fds: &mut InheritedFds) -> io::Result<()> {
         // A user that nobody has, if it was not written.
         self.access.allowed.set(state.allowed.unwrap_or(u32::MAX));
-        self.logs.resume(take_files(&state.files, fds)?, state.log);
+        self.logs
+            .resume(take_files(&state.files, fds)?, state.log, state.log_format);
         if let Some(number) = state.totals {
             self.totals = Totals::taken(Some(Arc::new(File::from(fds.take(number)?))));
         }
@@ -119,7 +120,7 @@ impl Supervisor {
                 definition.config.name
             );
         }
-        group.aim(self.logs.place_of(definition));
+        self.logs.aim(&group);
         self.resources.groups.adopt(&definition.config);
         group.socket_uid = identity::socket_uid(&definition.config).ok().flatten();
         let name = group.definition.config.name.clone();

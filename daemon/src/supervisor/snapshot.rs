@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use wsgid_protocol::config::LogTarget;
+use wsgid_protocol::config::{LogFormat, LogTarget};
 use wsgid_protocol::control::{FromParent, ToWorker};
 use wsgid_protocol::request::Hello;
 
@@ -71,6 +71,7 @@ pub(super) struct State {
     pub(super) totals: Option<RawFd>,
     /// Where its own lines go.
     pub(super) log: LogTarget,
+    pub(super) log_format: LogFormat,
     pub(super) groups: Vec<ProcessGroup>,
     pub(super) pools: Vec<PoolEntry>,
     pub(super) workers: Vec<WorkerSnapshot>,
@@ -224,6 +225,7 @@ impl Supervisor {
                 .map(|file| fds.keep(file.as_fd()))
                 .transpose()?,
             log: self.logs.own.clone(),
+            log_format: self.logs.format,
             groups: std::mem::take(&mut *self.groups).into_values().collect(),
             spawns: spawns.cloned().collect(),
             last_pool: self.pools.last,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use wsgid_protocol::config::LogFormat;
 
 use super::run::{self, Options};
 use super::snapshot::{Snapshot, read, take_over};
@@ -43,6 +44,9 @@ pub(crate) struct Supervise {
     /// error, warn, info (notices), debug (what is routine) or trace
     #[arg(long, default_value = "info", value_name = "LEVEL")]
     log_level: String,
+    /// text or json, until its configuration says more
+    #[arg(long, default_value = "text", value_name = "FORMAT", value_parser = LogFormat::named)]
+    log_format: LogFormat,
 }
 
 pub(crate) fn run(args: &Supervise) -> ExitCode {
@@ -50,7 +54,7 @@ pub(crate) fn run(args: &Supervise) -> ExitCode {
         return check(args.resume);
     }
     let blocked = signals::block();
-    let sink = log::init(&args.log_level);
+    let sink = log::init(&args.log_level, args.log_format);
     if let Err(error) = blocked {
         log_line!(SIGNALS_NOT_BLOCKED, "failed to block signals: {error}");
     }
@@ -82,14 +86,15 @@ impl From<io::Error> for CannotRun {
 fn supervise(args: &Supervise, sink: &log::Sink) -> Result<(), CannotRun> {
     let options = match (args.resume, &args.config) {
         (Some(number), _) => from_before(take_over(read(sys::inherited(number)?)?)?)?,
-        (None, Some(path)) => on_its_own(path)?,
+        (None, Some(path)) => on_its_own(path, sink)?,
         (None, None) => from_httpd()?,
     };
-    let program = SupervisorProgram {
+    let mut program = SupervisorProgram {
         path: std::env::current_exe()?,
         log_level: args.log_level.clone(),
+        log_format: args.log_format,
     };
-    Ok(start(options, sink, &program)?)
+    Ok(start(options, sink, &mut program)?)
 }
 
 /// Whether this program could go on with what the one before has written.
@@ -115,7 +120,11 @@ fn check(resume: Option<RawFd>) -> ExitCode {
     }
 }
 
-fn start(mut options: Options, sink: &log::Sink, program: &SupervisorProgram) -> io::Result<()> {
+fn start(
+    mut options: Options,
+    sink: &log::Sink,
+    program: &mut SupervisorProgram,
+) -> io::Result<()> {
     raise_descriptor_limit();
     say_what_memory_does();
     // Nothing of the place where it was started may be held.
@@ -129,6 +138,7 @@ fn start(mut options: Options, sink: &log::Sink, program: &SupervisorProgram) ->
         };
         drop(runtime);
         sink.flush();
+        program.log_format = sink.own_format();
         let error = reexec::become_next(&next.state, &mut next.fds, program);
         log_line!(NOT_REPLACED, "it stays the program that it was: {error}");
         next.state.problem = Some(error.to_string());
@@ -168,12 +178,13 @@ fn inherited(number: RawFd, what: &str) -> io::Result<OwnedFd> {
     })
 }
 
-fn on_its_own(path: &Path) -> Result<Options, CannotRun> {
+fn on_its_own(path: &Path, sink: &log::Sink) -> Result<Options, CannotRun> {
     let mut source = Source::new(path)?;
     let read = source.read(&InForce::new()).map_err(|text| CannotRun {
         code: exit_code::CONFIGURATION,
         text,
     })?;
+    sink.set_format(read.loaded.settings.log_format);
     let socket = &read.loaded.settings.socket;
     let control = socket.with_file_name(operator::NAME);
     if let Some(other) = standalone::already_there(&control) {

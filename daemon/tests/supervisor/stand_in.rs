@@ -14,8 +14,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::MsgFlags;
 use serde_bytes::Bytes;
 use wsgid_protocol::blocking::{FrameReader, send_all, send_frame};
-use wsgid_protocol::config::LogTarget;
-use wsgid_protocol::config::Preload;
+use wsgid_protocol::config::{LogFormat, LogTarget, Preload};
 use wsgid_protocol::control::{Configuration, FromParent, ServerFacts, ToParent};
 use wsgid_protocol::head::FLAG_END;
 use wsgid_protocol::request::{BodyKind, Call, Hello, RequestHead, RequestOptions, VERSIONS};
@@ -128,6 +127,7 @@ impl Httpd {
             groups,
             log: LogTarget::Supervisor,
             log_level: None,
+            log_format: LogFormat::Text,
             unreadable: None,
         })
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::prelude::*;
 
 use wsgid_protocol::failure::level;
+use wsgid_protocol::request_line;
 
 use crate::exchange::Exchange;
 use crate::lock;
@@ -70,6 +71,11 @@ pub(crate) fn exchange_lines(py: Python<'_>, exchange: &Exchange, level: u16, te
             .collect()
     };
     if !others.is_empty() {
+        let id = exchange.label.request_id();
+        let others: Vec<String> = others
+            .into_iter()
+            .map(|line| request_line::marked(&id, line))
+            .collect();
         py.detach(|| process(&others.join("\n")));
     }
 }

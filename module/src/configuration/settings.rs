@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::config::{ApplicationOptions, Preload};
+use wsgid_protocol::config::{ApplicationOptions, LogFormat, Preload};
 use wsgid_protocol::report::Remark;
 
 use crate::log_ids::LogLine;
@@ -108,6 +108,7 @@ pub(crate) struct ServerSettings {
     pub(crate) slow_requests: Option<Duration>,
     /// Whether a place has the handler of probes.
     pub(crate) is_probed: bool,
+    pub(crate) log_format: LogFormat,
     pub(crate) python_home: Option<String>,
     pub(crate) python_eggs: Option<PathBuf>,
     pub(crate) python_optimize: u8,

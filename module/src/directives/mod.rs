@@ -102,6 +102,7 @@ directives! {
     c"WSGIAcceptMutex", Global, c"name of a mutex; without effect, none is needed", process::accept_mutex, Nothing("worker processes do not compete for connections");
     c"WSGIRestrictEmbedded", Global, c"On or Off: whether requests need a named process group", process::restrict_embedded, Differs("On: a request that names no process group fails; nothing is embedded either way");
     c"WSGISupervisorExecutable", Global, c"path of wsgid", process::supervisor_executable, Added;
+    c"WSGILogFormat", Global, c"text or json", process::log_format, Added;
     c"WSGIDaemonSocket", Global, c"socket of a supervisor that runs on its own", process::daemon_socket, Added;
 
     c"WSGIPythonHome", Global, c"prefix of the Python to run", python::home, Differs("any Python 3.9 or newer; each process group may have its own");

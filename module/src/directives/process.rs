@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use wsgid_protocol::GroupConfig;
+use wsgid_protocol::config::LogFormat;
 use wsgid_protocol::limits::MAX_NAME_LEN;
 use wsgid_protocol::names;
 use wsgid_protocol::ownership::{gid_of, primary_gid_of, uid_of};
@@ -254,6 +255,12 @@ pub(super) fn accept_mutex(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Ap
 pub(super) fn supervisor_executable(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
     let path = words.absolute_path("the path of wsgid")?;
     settings::with(|settings| settings.executable = Some(path));
+    Ok(())
+}
+
+pub(super) fn log_format(_: &mut Context<'_, '_>, words: &mut Words<'_>) -> Applied {
+    let format = LogFormat::named(&words.need("text or json")?)?;
+    settings::with(|settings| settings.log_format = format);
     Ok(())
 }
 

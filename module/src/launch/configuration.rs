@@ -90,6 +90,7 @@ pub(super) fn message(
         groups,
         log: syslog(main).unwrap_or_default(),
         log_level: log::level_of_main(),
+        log_format: settings.log_format,
         unreadable: None,
     };
     Ok((

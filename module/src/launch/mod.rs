@@ -18,6 +18,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{AccessFlags, Pid, access, geteuid, getpid};
+use wsgid_protocol::config::LogFormat;
 use wsgid_protocol::control::FromParent;
 use wsgid_protocol::refusal::WITHOUT_PASSRIGHTS;
 use wsgid_protocol::trust::{self, Sticky};
@@ -64,6 +65,7 @@ pub(crate) struct Callbacks {
 struct Current {
     /// WSGISupervisorExecutable.
     executable: Option<PathBuf>,
+    log_format: LogFormat,
     message: Message,
     stop_timeout: Duration,
     maintenance: sys::Maintenance,
@@ -132,6 +134,7 @@ fn bring_up(
     })?;
     let current = Current {
         executable: settings::with(|settings| settings.executable.clone()),
+        log_format: settings::with(|settings| settings.log_format),
         message,
         stop_timeout,
         maintenance: callbacks.maintenance,
@@ -246,10 +249,14 @@ fn start(retained: &mut Retained, current: &Current) -> Result<(), String> {
         SockFlag::SOCK_CLOEXEC,
     )
     .map_err(|error| format!("failed to make a socket pair: {error}"))?;
+    let mut arguments: Vec<CString> = vec![c"wsgid".into(), c"supervise".into(), c"--httpd".into()];
+    if current.log_format == LogFormat::Json {
+        arguments.extend([c"--log-format".into(), c"json".into()]);
+    }
     let program = spawn::SpawnProgram {
         path: CString::new(path.as_os_str().as_bytes())
             .map_err(|_| "a path contains a NUL".to_owned())?,
-        arguments: vec![c"wsgid".into(), c"supervise".into(), c"--httpd".into()],
+        arguments,
         environment: environment(),
         descriptors: [theirs.as_fd(), listener.as_fd()],
     };

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use wsgid_protocol::config::LogTarget;
+use wsgid_protocol::config::{LogFormat, LogTarget};
 use wsgid_protocol::control::{
     Command, Configuration, FromParent, FromWorker, Identity, RecycleReason, RunningRequest,
     ServerFacts, ToParent, ToWorker, WorkerReport, WorkerSpec,
@@ -81,6 +81,7 @@ pub(crate) fn configuration() -> Configuration {
             tag: "httpd".to_owned(),
         },
         log_level: None,
+        log_format: LogFormat::Json,
         unreadable: None,
     }
 }

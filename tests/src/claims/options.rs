@@ -171,6 +171,10 @@ pub const SEEN: &[(&str, &[&str])] = &[
         &["script-directories"],
     ),
     (
+        "logs::lines_are_objects_where_that_is_asked_for",
+        &["log-format"],
+    ),
+    (
         "traces::each_sampled_request_is_a_span_below_the_one_that_asked",
         &["otlp-endpoint", "trace-ratio"],
     ),

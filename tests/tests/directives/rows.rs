@@ -264,6 +264,12 @@ pub(crate) const OTHERS: &[Row] = &[
         &[("wsgid", "absolute"), ("", "missing")],
     ),
     (
+        "WSGILogFormat",
+        Global,
+        &["text", "json", "JSON"],
+        &[("yaml", "neither text nor json"), ("", "missing")],
+    ),
+    (
         "WSGIDaemonSocket",
         Global,
         &["/run/wsgid/httpd.sock"],

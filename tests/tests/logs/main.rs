@@ -2,6 +2,7 @@
 //! hosts, and a quiet end.
 
 mod bounds;
+mod json;
 mod levels;
 mod owners;
 
