@@ -7,9 +7,7 @@ use std::io::{IsTerminal, stdout};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use wsgid_protocol::names;
-use wsgid_protocol::status::{
-    ControlGroupStatus, GroupState, GroupStatus, PoolStatus, Status, Urgency, WorkerStatus,
-};
+use wsgid_protocol::status::{GroupState, GroupStatus, PoolStatus, Status, Urgency, WorkerStatus};
 
 use crate::command::print::say;
 use wsgid_protocol::readable::escaped;
@@ -144,7 +142,7 @@ impl Printer {
             line(group.user.as_deref().unwrap_or("?")),
             processes(group),
             counted(group.threads.into(), "thread", "threads"),
-            group.control_group.as_ref().map(used).unwrap_or_default()
+            used(group)
         );
         if group.log_dropped_lines > 0 {
             let (lines, bytes) = (group.log_dropped_lines, group.log_dropped_bytes);
@@ -213,12 +211,12 @@ fn processes(group: &GroupStatus) -> String {
     }
 }
 
-/// What its control group has used.
-fn used(own: &ControlGroupStatus) -> String {
-    let memory = own.memory.map(|bytes| format!(", {} MiB", bytes >> 20));
-    let cpu = own
-        .cpu_ms
-        .map(|ms| format!(", {} s of processor time", ms / 1000));
+/// What it uses; the processor time is that of its control group.
+fn used(group: &GroupStatus) -> String {
+    let memory = (group.memory > 0).then(|| format!(", {} MiB", group.memory >> 20));
+    let own = group.control_group.as_ref();
+    let cpu = own.and_then(|own| own.cpu_ms);
+    let cpu = cpu.map(|ms| format!(", {} s of processor time", ms / 1000));
     memory.into_iter().chain(cpu).collect()
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct PoolEntry {
     pub(super) causes: VecDeque<Cause>,
     /// How many workers ended for which reason.
     pub(super) ends: BTreeMap<EndReason, u64>,
-    /// StateTime when it is as it is.
+    /// Since when it is as it is.
     pub(super) since: StateTime,
     /// Scripts that its workers had to load for requests.
     pub(super) scripts: BTreeSet<PathBuf>,
