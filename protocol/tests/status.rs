@@ -48,6 +48,10 @@ fn fields_of_a_newer_release_are_passed_over() {
     let mut newer: Value = serde_json::from_str(SAMPLE).unwrap();
     let expected = read(&newer);
     each_object(&mut newer, &mut |map| {
+        // The keys of numbers alone are names, not fields: each is a count already.
+        if !map.is_empty() && map.values().all(Value::is_u64) {
+            return;
+        }
         map.insert("hover_height".to_owned(), json!([{ "of": 9 }, null]));
     });
     assert_eq!(read(&newer), expected);
