@@ -210,6 +210,8 @@ def from_worker(payload):
         report = {name: reader.uint() for name in names}
         report["histogram"] = [reader.uint() for _ in range(reader.uint())]
         report["running"] = [(reader.uint(), reader.text(), reader.uint()) for _ in range(reader.uint())]
+        for name in ("memory", "cpu_us"):
+            report[name] = reader.uint() if reader.take(1) == b"\1" else None
         result = ("Report", report)
     elif kind == 5:
         result = ("Dumped", reader.text())

@@ -50,10 +50,7 @@ fn one_that_cannot_fork_is_not_tried_again() {
     let now = Instant::now();
     let definition = definition(&[]);
     preloaders.want(KEY, worker(1), &definition, now);
-    assert_eq!(
-        short(preloaders.cannot(WorkerId(1))),
-        ["overdue 1", "plain 1"]
-    );
+    assert_eq!(short(preloaders.cannot(WorkerId(1))), ["end 1", "plain 1"]);
     preloaders.exited(WorkerId(1), now);
     let later = now + Duration::from_secs(3600);
     assert_eq!(
@@ -106,7 +103,7 @@ fn a_hanging_start_is_given_up() {
     assert_eq!(preloaders.deadline(), Some(now + Duration::from_secs(5)));
     assert_eq!(
         short(preloaders.tick(now + Duration::from_secs(5))),
-        ["end 1", "plain 1"]
+        ["overdue 1", "plain 1"]
     );
     assert!(
         preloaders.deadline().is_none(),
