@@ -70,6 +70,9 @@ impl WorkerPool {
             for id in self.ids_where(|member| {
                 self.is_current(member) && member.is_live() && !member.is_ready()
             }) {
+                if let Some(member) = self.members.get(&id).cloned() {
+                    self.put_off_replacement(&member, step.now);
+                }
                 self.bring_down(id, step);
             }
         }

@@ -139,3 +139,23 @@ fn where_nobody_serves_it_is_a_failed_start() {
         matches!(bench.pool.mode(), Mode::Failed { cause, .. } if cause == "answered with 500")
     );
 }
+
+#[test]
+fn a_replacement_that_gives_way_to_a_generation_is_not_forgotten() {
+    let mut bench = Bench::new(&[("processes", "3"), ("reload-surge", "1")], true);
+    bench.ready();
+    bench.event(Event::Restart);
+    let first = bench.spawned()[0];
+    bench.event(Event::Ready(first, BTreeSet::new()));
+    assert!(bench.pool.is_rolling());
+    bench.event(Event::Recycle(first, RecycleReason::MaximumRequests));
+    let replaces = |(_, member): (WorkerId, &super::super::Member)| {
+        member.is_live() && member.replaces == Some(first)
+    };
+    assert!(bench.pool.members().any(replaces));
+    let changed = [("processes", "3"), ("reload-surge", "1"), ("env", "A=1")];
+    bench.event(Event::Define(definition(&changed)));
+    assert!(bench.pool.next_generation().is_some() && !bench.pool.members().any(replaces));
+    let recycle = bench.pool.members[&first].recycle;
+    assert!(recycle.is_some_and(|recycle| recycle.at.is_some()));
+}
