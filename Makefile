@@ -27,7 +27,7 @@ export CARGO
 export CARGO_TARGET_DIR := $(abspath $(TARGET))
 export WSGID_ARTIFACTS := $(abspath $(RELEASE))
 
-.PHONY: help build serve test unit e2e lint bench soak fuzz clean packages-serve packages-test packages-fuzz packages-lint
+.PHONY: help build serve test unit e2e lint bench soak pictures fuzz clean packages-serve packages-test packages-fuzz packages-lint
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -62,6 +62,9 @@ bench: packages-test build ## compare with other servers behind the same httpd
 
 soak: packages-test build ## mixed load with kills and restarts, for SOAK_TIME seconds (SOAK_SEED: the same chaos again)
 	WSGID_SOAK_SECONDS=$(SOAK_TIME) WSGID_SOAK_SEED=$(SOAK_SEED) $(CARGO) test --locked -p wsgid-tests --test soak --test streaming --test files -- --nocapture
+
+pictures: packages-test build ## draw the pictures of docs/watching.md again
+	WSGID_PICTURES=$(CURDIR)/docs/pictures $(CARGO) test --locked -p wsgid-tests --test pictures
 
 fuzz: packages-fuzz ## every decoder of the protocol, FUZZ_TIME seconds each
 	protocol/fuzz/run.sh $(FUZZ_TIME)

@@ -82,7 +82,7 @@ impl Browser {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.chromium("Emulation.setEmulatedMedia", &json!({"features": features}));
         let metrics =
-            json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+            json!({"width": width, "height": 500, "deviceScaleFactor": 1, "mobile": false});
         self.chromium("Emulation.setDeviceMetricsOverride", &metrics);
         self.post("/url", &json!({ "url": url }));
     }

@@ -1,8 +1,9 @@
 //! A program on a terminal of its own: what it draws, what is typed, and whether it leaves
-//! the terminal as it was. Knows the few sequences that full-screen programs draw with.
+//! the terminal as it was. The crate vt100 understands what is drawn.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -16,24 +17,12 @@ use nix::unistd::Pid;
 use crate::wait::{eventually, until};
 
 /// A terminal with a program on it.
-#[derive(Debug)]
 pub struct Terminal {
     master: File,
     slave: OwnedFd,
     before: Termios,
     child: Child,
-    screen: Screen,
-}
-
-#[derive(Debug)]
-struct Screen {
-    cells: Vec<Vec<char>>,
-    row: usize,
-    column: usize,
-    /// Bytes that are no whole character or sequence yet.
-    rest: Vec<u8>,
-    alternate: bool,
-    cursor: bool,
+    parser: vt100::Parser,
 }
 
 impl Terminal {
@@ -65,32 +54,29 @@ impl Terminal {
             slave: pty.slave,
             before,
             child,
-            screen: Screen {
-                cells: vec![vec![' '; columns.into()]; rows.into()],
-                row: 0,
-                column: 0,
-                rest: Vec::new(),
-                alternate: false,
-                cursor: true,
-            },
+            parser: vt100::Parser::new(at_least_one(rows), at_least_one(columns), 0),
         }
     }
 
-    /// The lines that are to be seen.
-    pub fn lines(&mut self) -> Vec<String> {
+    /// What is to be seen.
+    pub fn screen(&mut self) -> &vt100::Screen {
         let mut buffer = [0; 65_536];
         loop {
             match self.master.read(&mut buffer) {
                 Ok(0) => break,
-                Ok(count) => self.screen.take(&buffer[..count]),
+                Ok(count) => self.parser.process(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => break,
             }
         }
-        let lines = self.screen.cells.iter();
-        lines
-            .map(|line| line.iter().collect::<String>().trim_end().to_owned())
-            .collect()
+        self.parser.screen()
+    }
+
+    /// Its lines.
+    pub fn lines(&mut self) -> Vec<String> {
+        let screen = self.screen();
+        let lines = screen.rows(0, screen.size().1.get());
+        lines.map(|line| line.trim_end().to_owned()).collect()
     }
 
     /// Waits until the lines are as they should be, and gives them.
@@ -127,7 +113,8 @@ impl Terminal {
     /// a cursor, key by key.
     #[must_use]
     pub fn is_taken(&self) -> bool {
-        self.screen.alternate && !self.screen.cursor && self.settings() != self.before
+        let screen = self.parser.screen();
+        screen.alternate_screen() && screen.hide_cursor() && self.settings() != self.before
     }
 
     /// Waits until the program has ended.
@@ -141,8 +128,14 @@ impl Terminal {
             self.child.try_wait().expect("its status can be had")
         });
         let lines = self.lines();
-        assert!(!self.screen.alternate, "its screen stays: {lines:#?}");
-        assert!(self.screen.cursor, "the cursor is gone: {lines:#?}");
+        assert!(
+            !self.parser.screen().alternate_screen(),
+            "its screen stays: {lines:#?}"
+        );
+        assert!(
+            !self.parser.screen().hide_cursor(),
+            "the cursor is gone: {lines:#?}"
+        );
         assert_eq!(self.settings(), self.before, "the settings are others");
         status
     }
@@ -152,88 +145,13 @@ impl Terminal {
     }
 }
 
+fn at_least_one(number: u16) -> NonZero<u16> {
+    NonZero::new(number).expect("a terminal has lines and columns")
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-impl Screen {
-    fn take(&mut self, bytes: &[u8]) {
-        self.rest.extend_from_slice(bytes);
-        loop {
-            let rest = std::mem::take(&mut self.rest);
-            let used = self.step(&rest);
-            self.rest = rest[used..].to_vec();
-            if used == 0 || self.rest.is_empty() {
-                return;
-            }
-        }
-    }
-
-    /// Takes one character or sequence; returns its length, or 0 if it is not whole.
-    fn step(&mut self, bytes: &[u8]) -> usize {
-        match bytes {
-            [0x1b] => 0,
-            [0x1b, b'[', rest @ ..] => {
-                let Some(end) = rest.iter().position(|byte| (0x40..0x7f).contains(byte)) else {
-                    return 0;
-                };
-                let parameters = String::from_utf8_lossy(&rest[..end]).into_owned();
-                self.sequence(&parameters, rest[end]);
-                2 + end + 1
-            }
-            [0x1b, ..] => 2,
-            [b'\r', ..] => {
-                self.column = 0;
-                1
-            }
-            [b'\n', ..] => {
-                self.row += 1;
-                1
-            }
-            [first, ..] => {
-                let len = match first {
-                    0xf0.. => 4,
-                    0xe0.. => 3,
-                    0xc0.. => 2,
-                    _ => 1,
-                };
-                let Some(bytes) = bytes.get(..len) else {
-                    return 0;
-                };
-                let text = String::from_utf8_lossy(bytes);
-                self.put(text.chars().next().unwrap_or('?'));
-                len
-            }
-            [] => 0,
-        }
-    }
-
-    fn put(&mut self, char: char) {
-        let row = self.cells.get_mut(self.row);
-        if let Some(cell) = row.and_then(|row| row.get_mut(self.column)) {
-            *cell = char;
-        }
-        self.column += 1;
-    }
-
-    fn sequence(&mut self, parameters: &str, kind: u8) {
-        match (kind, parameters) {
-            (b'H', _) => {
-                let mut numbers = parameters
-                    .split(';')
-                    .map(|number| number.parse().unwrap_or(1));
-                let mut next = || numbers.next().unwrap_or(1_usize).saturating_sub(1);
-                (self.row, self.column) = (next(), next());
-            }
-            (b'J', _) => self.cells.iter_mut().for_each(|row| row.fill(' ')),
-            (b'h', "?1049") => self.alternate = true,
-            (b'l', "?1049") => self.alternate = false,
-            (b'h', "?25") => self.cursor = true,
-            (b'l', "?25") => self.cursor = false,
-            _ => {}
-        }
     }
 }

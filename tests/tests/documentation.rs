@@ -149,6 +149,7 @@ walks! {
     root_deploying "docs/deploying.md";
     root_probes "docs/probes.md";
     root_tuning "docs/tuning.md";
+    root_tracing "docs/tracing.md";
     root_troubleshooting "docs/troubleshooting.md";
     root_watching "docs/watching.md";
 }

@@ -271,7 +271,7 @@ fn a_collector_that_does_not_work_disturbs_nobody() {
         let port = free_port();
         let (_site, httpd) = serve(&format!("otlp-endpoint=http://127.0.0.1:{port}"));
         assert_eq!(ask(&httpd, "", "").status, 200);
-        let line = httpd.wait_for_log("WSGID0257", SOON);
+        let line = httpd.wait_for_log("WSGID0258", SOON);
         assert!(
             line.contains(&format!("127.0.0.1:{port}/v1/traces")),
             "{line}"
@@ -280,12 +280,12 @@ fn a_collector_that_does_not_work_disturbs_nobody() {
         let told = told(&httpd, "", "");
         let _ = collector.span(&told.span, SOON);
         httpd.wait_for_log("spans reach", SOON);
-        assert_eq!(httpd.error_log().matches("WSGID0257").count(), 1);
+        assert_eq!(httpd.error_log().matches("WSGID0258").count(), 1);
         collector.answer(400);
         assert_eq!(ask(&httpd, "", "").status, 200);
         let line = httpd.wait_for_log("answered with status 400", SOON);
-        assert!(line.contains("WSGID0257"), "{line}");
-        httpd.wait_for_log("WSGID0258: 1 spans", SOON);
+        assert!(line.contains("WSGID0258"), "{line}");
+        httpd.wait_for_log("WSGID0259: 1 spans", SOON);
         httpd.stop();
     });
 }
