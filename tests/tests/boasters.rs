@@ -32,7 +32,11 @@ fn what_workers_say_of_themselves_has_an_end() {
         for args in [&["requests"][..], &["requests", "--stack"]] {
             let text = httpd.wsgid(args);
             let rows = text.matches("  boaster  worker ").count();
-            assert!((50..=2048).contains(&rows), "{rows} rows");
+            assert!(
+                (50..=2048).contains(&rows),
+                "{rows} rows: {}",
+                &text[..text.len().min(2000)]
+            );
             assert!(!text.contains('\u{1}'));
         }
         let log = httpd.error_log();

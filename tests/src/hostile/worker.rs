@@ -10,7 +10,7 @@ use std::thread;
 use nix::sys::socket::MsgFlags;
 use wsgid_protocol::Kind;
 use wsgid_protocol::blocking::{FrameReader, ReadError};
-use wsgid_protocol::control::{FromWorker, ToWorker, WorkerReport};
+use wsgid_protocol::control::{FromWorker, RunningRequest, ToWorker, WorkerReport};
 use wsgid_protocol::in_flight::{RequestInFlight, WorkerRequests};
 use wsgid_protocol::payload::decode;
 use wsgid_protocol::request::{BodyKind, Call, RequestHead};
@@ -87,7 +87,13 @@ pub fn run(control: UnixStream) -> io::Result<()> {
                 thread::spawn(move || serve(UnixStream::from(fd), connection, &control));
             }
             ToWorker::Drain | ToWorker::Stop { .. } => return Ok(()),
-            ToWorker::Query => control.say(&FromWorker::Report(WorkerReport::default()))?,
+            ToWorker::Query => control.say(&FromWorker::Report(WorkerReport {
+                running: match Start::of_environment() {
+                    Start::Boast => vec![RunningRequest::default()],
+                    _ => Vec::new(),
+                },
+                ..WorkerReport::default()
+            }))?,
             ToWorker::Dump => control.say(&FromWorker::Dumped {
                 text: "nothing to see".to_owned(),
             })?,
