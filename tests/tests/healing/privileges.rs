@@ -143,7 +143,7 @@ fn root_a_jail_with_files_of_the_sites_own_for_proc_traps_nobody() {
                 503,
                 "there is no Python in it"
             );
-            let said = format!("[group {name}] no `python3` on");
+            let said = format!("[group {name}] WSGID0247: no `python3` on");
             httpd.wait_for_log(&said, std::time::Duration::from_secs(10));
         }
         assert_eq!(
