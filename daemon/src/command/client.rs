@@ -32,6 +32,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a supervisor may take to become another program.
 const CHANGE: Duration = Duration::from_secs(2);
+/// How long the next one may take to listen.
+const START: Duration = Duration::from_millis(500);
 /// Between two tries meanwhile.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -313,7 +315,7 @@ pub(super) fn ask_at<T: DeserializeOwned>(
     loop {
         match exchange(path, command) {
             Ok(answer) => return Ok(answer?),
-            Err(error) if is_between(&error) && begun.elapsed() < CHANGE => {
+            Err(error) if patience(&error).is_some_and(|most| begun.elapsed() < most) => {
                 std::thread::sleep(PAUSE);
             }
             Err(error) => {
@@ -326,13 +328,17 @@ pub(super) fn ask_at<T: DeserializeOwned>(
     }
 }
 
-/// Whether the supervisor may just be becoming another program (`wsgid reexec`),
-/// which hears no more what was asked. To ask twice does no harm.
-fn is_between(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-    )
+/// For how long it is asked again after this. To ask twice does no harm.
+fn patience(error: &io::Error) -> Option<Duration> {
+    use io::ErrorKind as E;
+    match error.kind() {
+        // It may just be becoming another program (`wsgid reexec`), which hears no more what
+        // was asked.
+        E::UnexpectedEof | E::ConnectionReset | E::BrokenPipe => Some(CHANGE),
+        // One that was killed has left its socket, and the next one is just starting.
+        E::ConnectionRefused => Some(START),
+        _ => None,
+    }
 }
 
 /// Sends one command and gives the answer.
