@@ -95,7 +95,7 @@ const ENDS: &[End] = &[
     },
     End {
         name: "locked",
-        options: "threads=1 graceful-timeout=1 shutdown-timeout=1",
+        options: "deadlock-timeout=0 threads=1 graceful-timeout=1 shutdown-timeout=1",
         script: "",
         bring: |httpd, name| {
             ask(httpd, &format!("/{name}/lock"));
