@@ -2,33 +2,24 @@
 //! workers by their reason, generations that were given up, processor time, and lines kept
 //! out of the log. Called by `endings`, `actions` and, before a status, `commands`.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
-
+use wsgid_protocol::byte_rate::LeftOut;
 use wsgid_protocol::control::RecycleReason;
+use wsgid_protocol::status::EndReason;
 use wsgid_protocol::totals::{RestartReason, supervisors};
-use wsgid_protocol::{Failure, byte_rate::LeftOut};
 
 use super::{Supervisor, workers::WorkerRecord};
-use crate::exit_code::launcher;
 use wsgid_policy::ids::{PoolId, WorkerId};
 
 impl Supervisor {
     /// A worker has ended.
-    pub(super) fn count_end(
-        &mut self,
-        id: WorkerId,
-        record: &WorkerRecord,
-        status: ExitStatus,
-        failure: Failure,
-    ) {
+    pub(super) fn count_end(&mut self, id: WorkerId, record: &WorkerRecord, end: EndReason) {
         let Some(entry) = self.pools.get(&record.pool) else {
             return;
         };
         let mut members = entry.machine.members();
         let member = members.find(|(known, _)| *known == id);
         let wish = member.and_then(|(_, member)| member.recycling());
-        let reason = reason(record, status, failure, wish);
+        let reason = restart_reason(end, wish);
         let cpu = record.report.cpu_us.unwrap_or_default();
         let counts = [
             (supervisors::restarts(reason), 1),
@@ -76,31 +67,18 @@ impl Supervisor {
 }
 
 /// Why a worker ended; `wish` is why it was to be replaced, if it was.
-fn reason(
-    record: &WorkerRecord,
-    status: ExitStatus,
-    failure: Failure,
-    wish: Option<RecycleReason>,
-) -> RestartReason {
-    let was_ready = record.python.is_some();
-    if !was_ready && status.code().and_then(launcher::text).is_some() {
-        return RestartReason::NotStarted;
-    }
-    match failure {
-        Failure::OutOfMemory => RestartReason::OutOfMemory,
-        Failure::RequestTimeout => RestartReason::RequestTimeout,
-        Failure::Deadlock => RestartReason::Deadlock,
-        Failure::StartupTimeout => RestartReason::StartupTimeout,
-        // Nobody else kills a worker before it has anything.
-        _ if !was_ready && record.ended_for.is_some() && status.signal().is_some() => {
-            RestartReason::StartupTimeout
-        }
-        Failure::WorkerSignalled => RestartReason::Signalled,
-        Failure::WorkerExited if wish.is_none() && !status.success() => RestartReason::Exited,
-        Failure::WorkerExited if record.ended_for.is_none() && wish.is_none() => {
-            RestartReason::Exited
-        }
-        _ => wish.map_or(RestartReason::Asked, of_wish),
+fn restart_reason(end: EndReason, wish: Option<RecycleReason>) -> RestartReason {
+    match end {
+        EndReason::Exited => RestartReason::Exited,
+        EndReason::Signalled => RestartReason::Signalled,
+        EndReason::OutOfMemory => RestartReason::OutOfMemory,
+        EndReason::NotStarted => RestartReason::NotStarted,
+        EndReason::StartupTimeout => RestartReason::StartupTimeout,
+        EndReason::RequestTimeout => RestartReason::RequestTimeout,
+        EndReason::Deadlock => RestartReason::Deadlock,
+        EndReason::ShutdownTimeout => RestartReason::ShutdownTimeout,
+        EndReason::ControlLost => RestartReason::ControlLost,
+        EndReason::Asked | EndReason::Unknown => wish.map_or(RestartReason::Asked, of_wish),
     }
 }
 
@@ -117,5 +95,36 @@ const fn of_wish(wish: RecycleReason) -> RestartReason {
         RecycleReason::LoadFailed => RestartReason::LoadFailed,
         RecycleReason::NoDescriptors => RestartReason::NoDescriptors,
         RecycleReason::Other => RestartReason::Asked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_metric_has_the_words_of_the_causes() {
+        let name = |end, wish| {
+            let reason = restart_reason(end, wish);
+            let named = RestartReason::ALL.iter().find(|(one, _)| *one == reason);
+            named.map(|(_, name)| *name)
+        };
+        for end in [
+            EndReason::Asked,
+            EndReason::Exited,
+            EndReason::Signalled,
+            EndReason::OutOfMemory,
+            EndReason::NotStarted,
+            EndReason::StartupTimeout,
+            EndReason::RequestTimeout,
+            EndReason::Deadlock,
+            EndReason::ShutdownTimeout,
+            EndReason::ControlLost,
+        ] {
+            assert_eq!(name(end, None), Some(end.word()));
+        }
+        let wish = Some(RecycleReason::MaximumRequests);
+        assert_eq!(name(EndReason::Asked, wish), Some("maximum-requests"));
+        assert_eq!(name(EndReason::Signalled, wish), Some("signalled"));
     }
 }

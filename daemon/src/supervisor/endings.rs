@@ -51,7 +51,7 @@ impl Supervisor {
                 self.resources.fairness.crashed(&entry.group, now);
             }
         }
-        self.count_end(id, record, status, failure);
+        self.count_end(id, record, end.reason);
         let hopeless = was_never_ready && status.code().and_then(launcher::text).is_some();
         self.pool_event(record.pool, Event::Exited(id, text.clone(), hopeless));
         for connection in worker.connections {
