@@ -22,6 +22,16 @@ pub fn count(number: impl TryInto<u64>, one: &str) -> String {
     format!("{number} {one}{ending}")
 }
 
+/// Seconds, in a unit that reads well.
+pub fn duration(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        7200..=172_799 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// The bytes that a part of a URL stands for: `%41` is `A`. What is no code stays as it is.
 pub fn percent_decoded(mut text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());

@@ -11,6 +11,7 @@ use wsgid_protocol::status::{GroupState, GroupStatus, PoolStatus, Status, Urgenc
 
 use crate::command::print::say;
 use wsgid_protocol::readable::escaped;
+use wsgid_protocol::text::{count, duration};
 
 pub(super) fn print_status(status: &Status) {
     let printer = Printer {
@@ -53,21 +54,6 @@ fn line(text: &str) -> String {
     escaped(text.as_bytes())
 }
 
-/// Of one or several.
-fn counted(count: u64, one: &str, several: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { several })
-}
-
-/// Seconds, in a unit that reads well.
-fn duration(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
-}
-
 /// What all lines need.
 struct Printer {
     now: i64,
@@ -79,11 +65,11 @@ impl Printer {
     /// How many groups there are, and in which states.
     fn counts(&self, groups: &[GroupStatus]) -> String {
         let counts = GroupState::ALL.iter().filter_map(|state| {
-            let count = groups.iter().filter(|group| group.state == *state).count();
-            (count > 0).then(|| format!("{count} {}", self.word(*state)))
+            let number = groups.iter().filter(|group| group.state == *state).count();
+            (number > 0).then(|| format!("{number} {}", self.word(*state)))
         });
         let counts: Vec<String> = counts.collect();
-        let groups = counted(groups.len() as u64, "group", "groups");
+        let groups = count(groups.len(), "group");
         if counts.is_empty() {
             format!("; {groups}")
         } else {
@@ -141,7 +127,7 @@ impl Printer {
             "  user {}, {} with {}{}",
             line(group.user.as_deref().unwrap_or("?")),
             processes(group),
-            counted(group.threads.into(), "thread", "threads"),
+            count(group.threads, "thread"),
             used(group)
         );
         if group.log_dropped_lines > 0 {
@@ -168,7 +154,7 @@ impl Printer {
             self.word(pool.state),
             pool.generation,
             pool.waiting_requests(),
-            counted(pool.restarts, "restart", "restarts")
+            count(pool.restarts, "restart")
         );
         if let Some(why) = pool
             .why
@@ -207,7 +193,7 @@ fn processes(group: &GroupStatus) -> String {
     if group.processes_max > group.processes {
         format!("{} to {} processes", group.processes, group.processes_max)
     } else {
-        counted(group.processes.into(), "process", "processes")
+        count(group.processes, "process")
     }
 }
 
@@ -227,9 +213,9 @@ fn print_worker(worker: &WorkerStatus) {
         worker.slot,
         worker.state.word(),
         line(worker.python.as_deref().unwrap_or("?")),
-        counted(worker.requests, "request", "requests"),
+        count(worker.requests, "request"),
         worker.in_flight,
-        counted(worker.connections, "connection", "connections"),
+        count(worker.connections, "connection"),
         duration(worker.uptime_s),
         if worker.answers {
             ""

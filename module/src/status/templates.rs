@@ -10,6 +10,7 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, Output, State, UndefinedBehavior, context, escape_formatter};
 use wsgid_protocol::readable::escaped;
 use wsgid_protocol::status::{GroupState, Status, Urgency};
+use wsgid_protocol::text::duration;
 
 use crate::status::overview::GroupOverview;
 
@@ -89,16 +90,6 @@ fn write_one_line(
             escape_formatter(out, state, &Value::from(escaped(text.as_bytes())))
         }
         _ => escape_formatter(out, state, value),
-    }
-}
-
-/// Seconds, in a unit that reads well.
-fn duration(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        7200..=172_799 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
     }
 }
 
