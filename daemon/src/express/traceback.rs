@@ -45,12 +45,12 @@ mod tests {
             "Traceback (most recent call last):\n{}{exception}\n",
             frames.collect::<String>()
         );
-        in_one_line(&text, Path::new("/tmp/root"))
+        in_one_line(&text, Path::new("/srv/root"))
     }
 
     #[test]
     fn the_persons_own_file_is_named() {
-        let handler = "/tmp/root/handler.wsgi\", line 9";
+        let handler = "/srv/root/handler.wsgi\", line 9";
         let frozen = "<frozen importlib._bootstrap>\", line 241";
         let own = "/srv/app.py\", line 3";
         let library = "/srv/venv/lib/python3.12/site-packages/django/x.py\", line 7";
