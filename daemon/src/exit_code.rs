@@ -40,6 +40,7 @@ pub(crate) mod launcher {
     pub(crate) const HOME: u8 = 111;
     pub(crate) const NO_PYTHON: u8 = 112;
     pub(crate) const EXEC: u8 = 113;
+    pub(crate) const ISOLATION: u8 = 114;
     pub(crate) const BOOTSTRAP: u8 = 120;
 
     /// What a code means, or `None` if it is not one of the launcher's.
@@ -59,6 +60,7 @@ pub(crate) mod launcher {
             HOME => "its working directory cannot be entered",
             NO_PYTHON => "no Python interpreter was found",
             EXEC => "the Python interpreter could not be executed",
+            ISOLATION => "it could not be isolated as its definition says",
             BOOTSTRAP => "Python could not load the worker extension",
             _ => return None,
         })

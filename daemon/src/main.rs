@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod exit_code;
 mod express;
+mod isolation;
 mod log;
 mod notify;
 mod process;

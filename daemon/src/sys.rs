@@ -273,3 +273,74 @@ fn read_attribute(path: &Path, name: &CStr, value: &mut [u8]) -> io::Result<usiz
     let len = unsafe { libc::getxattr(path.as_ptr(), name.as_ptr(), room, value.len()) };
     Ok(Errno::result(len)?.unsigned_abs())
 }
+
+/// A property of a mount, for [`set_mount_flags`].
+pub(crate) const READ_ONLY: u64 = 0x1;
+/// Set-user-ID programs gain nothing.
+pub(crate) const NO_SUID: u64 = 0x2;
+/// Device nodes are not opened.
+pub(crate) const NO_DEVICES: u64 = 0x4;
+
+const EMPTY_PATH: libc::c_long = libc::AT_EMPTY_PATH as libc::c_long;
+/// All mounts below too.
+const AT_RECURSIVE: libc::c_long = 0x8000;
+
+/// A copy of the mounts at a path and below it, which is nowhere yet.
+pub(crate) fn open_tree(at: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const OPEN_TREE_CLONE: libc::c_long = 1;
+    let flags = OPEN_TREE_CLONE | AT_RECURSIVE | EMPTY_PATH | libc::c_long::from(libc::O_CLOEXEC);
+    let number = i64::from(at.as_raw_fd());
+    // SAFETY: an open descriptor and an empty C string, alive for the call.
+    let tree = unsafe { libc::syscall(libc::SYS_open_tree, number, c"".as_ptr(), flags) };
+    let tree = RawFd::try_from(Errno::result(tree)?).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(tree) })
+}
+
+/// Puts such a copy over what is at a path.
+pub(crate) fn move_mount(tree: BorrowedFd<'_>, at: BorrowedFd<'_>) -> io::Result<()> {
+    /// Both paths are empty: the descriptors are meant.
+    const EMPTY_PATHS: libc::c_long = 0x44;
+    let (from, to) = (i64::from(tree.as_raw_fd()), i64::from(at.as_raw_fd()));
+    let empty = c"".as_ptr();
+    // SAFETY: two open descriptors and an empty C string, alive for the call.
+    done(unsafe { libc::syscall(libc::SYS_move_mount, from, empty, to, empty, EMPTY_PATHS) })
+}
+
+/// Adds properties to a mount, and to all below it.
+pub(crate) fn add_mount_flags(at: BorrowedFd<'_>, flags: u64, below: bool) -> io::Result<()> {
+    // What is set, what is cleared, propagation, a user name space.
+    let attributes = [flags, 0, 0, 0_u64];
+    let how = if below {
+        EMPTY_PATH | AT_RECURSIVE
+    } else {
+        EMPTY_PATH
+    };
+    let number = i64::from(at.as_raw_fd());
+    let len = size_of_val(&attributes);
+    let call = libc::SYS_mount_setattr;
+    // SAFETY: an open descriptor, an empty C string, and an array with its length.
+    done(unsafe { libc::syscall(call, number, c"".as_ptr(), how, attributes.as_ptr(), len) })
+}
+
+/// The version of landlock that the kernel has; 0 is none.
+pub(crate) fn landlock_version() -> i32 {
+    const VERSION: i64 = 1;
+    let none = std::ptr::null::<u8>();
+    // SAFETY: with this flag the kernel wants neither an address nor a size.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_i64, VERSION) };
+    i32::try_from(version).unwrap_or(0).max(0)
+}
+
+/// Has the kernel ask this program before each system call of this process, and of what it
+/// starts. Needs `no_new_privs`, or a privilege.
+pub(crate) fn install_filter(program: &[seccompiler::sock_filter]) -> io::Result<()> {
+    let filter = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(io::Error::other)?,
+        // The same four fields, laid out as the kernel has them.
+        filter: program.as_ptr().cast_mut().cast(),
+    };
+    let (mode, flags) = (i64::from(libc::SECCOMP_SET_MODE_FILTER), 0_i64);
+    // SAFETY: the kernel copies the program, whose length is that of the slice.
+    done(unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const filter) })
+}

@@ -34,6 +34,8 @@ impl GroupConfig {
     pub fn same_workers(&self, other: &Self) -> bool {
         // Workers enter a control group when they start; its bounds change at once.
         self.is_bounded() == other.is_bounded()
+            // What an isolated one reaches is settled when it starts.
+            && (!self.is_isolated() || self.script_directories() == other.script_directories())
             && self.as_workers_see_it() == other.as_workers_see_it()
     }
 

@@ -16,6 +16,7 @@ use crate::config::{GroupConfig, LogFormat, LogTarget};
 use crate::front::{self, Front, Fronted};
 pub use crate::identity::Identity;
 use crate::in_flight::WorkerRequests;
+use crate::isolation::{IsolationPlaces, IsolationReport};
 use crate::payload::{self, PayloadError};
 use crate::request::VERSIONS;
 use crate::runs::Runs;
@@ -193,6 +194,8 @@ pub struct WorkerSpec {
     /// By script, what requests called in the workers that serve: a script that
     /// has lost it is none that works.
     pub callables: Vec<(PathBuf, String)>,
+    /// What is made ready where the group is isolated.
+    pub places: IsolationPlaces,
 }
 
 impl Fronted for WorkerSpec {
@@ -406,6 +409,9 @@ pub enum FromWorker {
     },
     /// Answer to `Requests`.
     Requests(WorkerRequests),
+    /// The launcher's only word, before anything of the site runs: what restrictions are
+    /// in force. Later it means nothing.
+    Isolated(IsolationReport),
 }
 
 /// What a worker knows of itself.

@@ -22,6 +22,7 @@ mod group_syntax;
 pub mod head;
 mod identity;
 pub mod in_flight;
+pub mod isolation;
 pub mod limits;
 pub mod metrics;
 pub mod names;

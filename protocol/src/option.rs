@@ -11,11 +11,12 @@ use std::time::Duration;
 use crate::byte_rate;
 use crate::endpoint::Endpoint;
 use crate::group_syntax::{LogFile, NamedScript, OtherLog, ScriptDirectories};
+use crate::isolation::{Isolation, PortRange};
 use crate::runs::Runs;
 use crate::syntax::{
-    ABSOLUTE, ABSOLUTE_PATHS, Bytes, COUNT, ENDPOINT, Each, LEVEL, LOG_FORMAT, MILLISECONDS, Maybe,
-    NAME, NAMES, NICE, Number, OCTAL, ON_OFF, PATHS, PYTHON_HOME, RATIO, SECONDS, SWITCH_INTERVAL,
-    Syntax, TEXT, VARIABLE, WARM_UP, json, number,
+    ABSOLUTE, ABSOLUTE_PATHS, Bytes, CALLS, COUNT, ENDPOINT, Each, FAMILIES, ISOLATION, LEVEL,
+    LOG_FORMAT, MILLISECONDS, Maybe, NAME, NAMES, NICE, Number, OCTAL, ON_OFF, PATHS, PORTS,
+    PYTHON_HOME, RATIO, SECONDS, SWITCH_INTERVAL, Syntax, TEXT, VARIABLE, WARM_UP, json, number,
 };
 use crate::values::{ApplicationOptions, LogFormat, LogTarget, Preload, Timeout};
 
@@ -254,6 +255,19 @@ options! {
     "memory-max" => memory_max: u64 = 0, Ours IN_PLACE, "bytes", Bytes { min: 4 << 20 }, "memory of all processes of the group together";
     "tasks-max" => tasks_max: u32 = 0, Ours IN_PLACE, "number", Number { min: 0, max: 4_194_304 }, "processes and threads of the group together; 0 is no limit";
     "no-new-privileges" => no_new_privileges: bool = true, Ours RESTARTS, "On or Off", ON_OFF, "programs such as sudo gain no privileges when a worker starts them";
+    "isolation" => isolation: Isolation = Isolation::None, Ours RESTARTS, "none, private or strict", ISOLATION, "how far the processes are kept apart from other sites, also of the same user";
+    "isolation-fallback" => isolation_fallback: bool = false, Ours RESTARTS, "On or Off", ON_OFF, "isolation=strict starts with what the kernel has, where it lacks something";
+    "private-tmp" => private_tmp: Option<bool> = None, Ours RESTARTS, "On or Off", Maybe(ON_OFF), "/tmp, /var/tmp and /dev/shm of the group's own; otherwise as isolation says";
+    "protect-system" => protect_system: Option<bool> = None, Ours RESTARTS, "On or Off", Maybe(ON_OFF), "all is read-only but the site's home and what read-write-paths names; otherwise as isolation says";
+    "protect-home" => protect_home: Option<bool> = None, Ours RESTARTS, "On or Off", Maybe(ON_OFF), "homes, sites and sockets of others are not there; otherwise as isolation says";
+    "private-devices" => private_devices: Option<bool> = None, Ours RESTARTS, "On or Off", Maybe(ON_OFF), "/dev has null, zero, full, random, urandom, tty and terminals only; otherwise as isolation says";
+    "protect-proc" => protect_proc: Option<bool> = None, Ours RESTARTS, "On or Off", Maybe(ON_OFF), "/proc shows no other site's processes; otherwise as isolation says";
+    "read-write-paths" => read_write_paths: Vec<PathBuf> = Vec::new(), Ours RESTARTS, "colon list of absolute paths", ABSOLUTE_PATHS, "what an isolated site may reach and write besides";
+    "read-only-paths" => read_only_paths: Vec<PathBuf> = Vec::new(), Ours RESTARTS, "colon list of absolute paths", ABSOLUTE_PATHS, "what an isolated site may reach and read besides, sockets too";
+    "inaccessible-paths" => inaccessible_paths: Vec<PathBuf> = Vec::new(), Ours RESTARTS, "colon list of absolute paths", ABSOLUTE_PATHS, "what an isolated site does not reach";
+    "restrict-address-families" => restrict_address_families: Vec<String> = Vec::new(), Ours RESTARTS, "comma list", FAMILIES, "sockets that may be made, such as unix,inet,inet6; otherwise all, and with isolation=strict unix,inet,inet6,netlink";
+    "connect-ports" => connect_ports: Vec<PortRange> = Vec::new(), Ours RESTARTS, "comma list of ports and ranges", PORTS, "TCP ports that may be connected to; otherwise all";
+    "allow-system-calls" => allow_system_calls: Vec<String> = Vec::new(), Ours RESTARTS, "comma list", CALLS, "system calls that isolation would refuse";
     "reload-files" => reload_files: Vec<PathBuf> = Vec::new(), Ours RESTARTS, "colon list of absolute files", ABSOLUTE_PATHS, "files beside the scripts whose change starts new workers";
     "reload-wait" => reload_wait: Timeout = OFF, Ours RESTARTS, "seconds", SECONDS, "time a request waits for new workers after a change; 0: the old ones serve it";
     "reload-surge" => reload_surge: u32 = 0, Ours IN_PLACE, "number", Number { min: 0, max: 10_000 }, "workers more than processes while new ones take over, old and new serving together; 0: all new ones first, then at once";
@@ -277,6 +291,7 @@ options! {
     "restrict-stdout" => restrict_stdout: bool = false, Internal RESTARTS, "On or Off", ON_OFF, "WSGIRestrictStdout: using sys.stdout raises";
     "restrict-signal" => restrict_signal: bool = true, Internal RESTARTS, "On or Off", ON_OFF, "WSGIRestrictSignal: signal.signal does nothing and says so";
     "preload-script" => preload_scripts: Vec<Preload> = Vec::new(), Internal RESTARTS, "JSON", Each(json()), "a script that is loaded before the first request";
+    "apart-from" => apart_from: Vec<PathBuf> = Vec::new(), Internal RESTARTS, "colon list of absolute paths", ABSOLUTE_PATHS, "what other sites of the same user have where isolation would not hide it";
     "script" => runs, Internal IN_PLACE, "path", NamedScript, "a script that may be run; behind a slash a directory of them";
     "application" => applications: Vec<ApplicationOptions> = Vec::new(), Internal RESTARTS, "JSON", Each(json()), "what one application group has otherwise";
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::in_flight::RequestInFlight;
+use crate::isolation::IsolationStatus;
 use crate::totals::GroupTotals;
 use crate::words::words;
 
@@ -103,6 +104,8 @@ pub struct GroupStatus {
     pub memory: u64,
     /// What has been counted; `None` where nothing can be.
     pub totals: Option<GroupTotals>,
+    /// How it is kept apart from others, if an option asks for it.
+    pub isolation: Option<IsolationStatus>,
     /// One for each application group in use.
     pub pools: Vec<PoolStatus>,
     /// Requests that wait until an application group that they name has room.

@@ -171,6 +171,8 @@ supervisor_lines! {
         "a worker that was to end was not done within shutdown-timeout and was ended", "Its stacks stand before, and in wsgid status; raise graceful-timeout or shutdown-timeout if requests need longer.";
     WORKER_NOT_STARTED = 272, ERROR,
         "a worker could not be started", "The text names the path, user or limit that refused.";
+    ISOLATION_INCOMPLETE = 273, WARN,
+        "isolation=private is in force without all that belongs to it, since the kernel lacks it or does not allow it", "The text has each restriction and the reason; docs/isolation.md has the versions of Linux.";
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::endpoint::Endpoint;
+use crate::isolation::{self, Isolation, PortRange};
 use crate::values::LogFormat;
 use crate::warm_up::WarmUp;
 
@@ -170,6 +171,18 @@ pub(crate) const SWITCH_INTERVAL: One<u64> = one(switch_interval, |micros| {
 /// How lines are written.
 pub(crate) const LOG_FORMAT: One<LogFormat> =
     one(LogFormat::named, |format| Ok(format.name().to_owned()));
+/// A set of restrictions.
+pub(crate) const ISOLATION: One<Isolation> =
+    one(Isolation::named, |preset| Ok(preset.name().to_owned()));
+/// Ports and ranges of them between commas.
+pub(crate) const PORTS: One<Vec<PortRange>> = one(PortRange::read_list, |ranges| {
+    Ok(PortRange::list_text(ranges))
+});
+/// Address families between commas.
+pub(crate) const FAMILIES: One<Vec<String>> =
+    one(isolation::read_families, |names| Ok(names.join(",")));
+/// System calls between commas.
+pub(crate) const CALLS: One<Vec<String>> = one(isolation::read_calls, |names| Ok(names.join(",")));
 /// A collector of traces.
 pub(crate) const ENDPOINT: One<Endpoint> = one(str::parse, plain);
 /// A part of one, in millionths.

@@ -29,7 +29,7 @@ fn refused(name: &str, value: &str) -> String {
 }
 
 /// Values one of which every option accepts.
-const VALUES: [&str; 12] = [
+const VALUES: [&str; 15] = [
     "3..8",
     "On",
     "Off",
@@ -42,6 +42,9 @@ const VALUES: [&str; 12] = [
     "0.25",
     "http://127.0.0.1:4318/v1/traces",
     "json",
+    "strict",
+    "unix,inet",
+    "ptrace,bpf",
 ];
 
 /// A group in which every row of the table has another value than the default,
@@ -70,6 +73,7 @@ fn full() -> GroupConfig {
     group.runs.add_file("/srv/full/app.wsgi");
     group.runs.add_directory("/srv/full/a:b");
     group.applications = vec![samples::config::application()];
+    group.apart_from = vec!["/opt/other".into()];
     group
 }
 

@@ -130,6 +130,9 @@ impl Printer {
             count(group.threads, "thread"),
             used(group)
         );
+        if let Some(isolation) = &group.isolation {
+            say!("  {}", line(&isolation.in_words()));
+        }
         if group.log_dropped_lines > 0 {
             let (lines, bytes) = (group.log_dropped_lines, group.log_dropped_bytes);
             say!("  log-rate= has kept {lines} lines ({bytes} bytes) out of the log");

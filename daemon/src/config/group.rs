@@ -59,7 +59,10 @@ fn texts(option: &str, value: &Value) -> Result<Vec<String>, String> {
                 .iter()
                 .map(|item| text(option, item))
                 .collect::<Result<_, _>>()?;
-            let is_path = matches!(option, "python-path" | "script-directories");
+            let is_path = option == "script-directories"
+                || option.ends_with("-path")
+                || option.ends_with("-paths")
+                || option == "reload-files";
             one(parts.join(if is_path { ":" } else { "," }))
         }
         Value::Table(pairs) if option == "env" => pairs

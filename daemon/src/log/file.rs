@@ -7,10 +7,9 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid, getegid, geteuid, getgroups, setfsgid, setfsuid};
 use wsgid_protocol::control::Identity;
 
-use crate::sys::set_thread_groups;
+use crate::process::user_rights::as_user;
 
 /// Opens `path` for appending as `who`; as ourselves if that is not known.
 pub(crate) fn open_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {
@@ -43,33 +42,15 @@ fn open(options: &mut OpenOptions, path: &Path, who: Option<&Identity>) -> io::R
     }
 }
 
-/// Does one thing with the rights of a user; for this thread alone.
-fn as_user<T>(who: &Identity, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let own: Vec<u32> = getgroups()?.into_iter().map(Gid::as_raw).collect();
-    set_thread_groups(&who.groups)?;
-    let uid = Uid::from_raw(who.uid);
-    let gid = Gid::from_raw(who.gid);
-    setfsgid(gid);
-    setfsuid(uid);
-    // Neither call says whether it succeeded, but each tells what was before.
-    let is_the_user = setfsuid(uid) == uid && setfsgid(gid) == gid;
-    let done = if is_the_user {
-        act()
-    } else {
-        Err(io::ErrorKind::PermissionDenied.into())
-    };
-    setfsuid(geteuid());
-    setfsgid(getegid());
-    set_thread_groups(&own)?;
-    done
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+    use nix::unistd::{Gid, geteuid, getgroups};
+
     use super::*;
+    use crate::sys::set_thread_groups;
 
     #[test]
     fn root_nothing_is_opened_that_the_user_could_not() {

@@ -14,12 +14,14 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, chroot};
-use wsgid_protocol::control::{ToWorker, WorkerSpec};
+use wsgid_protocol::control::{FromWorker, ToWorker, WorkerSpec};
 use wsgid_protocol::head::FrameHead;
+use wsgid_protocol::isolation::IsolationReport;
 use wsgid_protocol::limits::HEAD_LEN;
-use wsgid_protocol::{GroupConfig, Kind, supervisor_line};
+use wsgid_protocol::{GroupConfig, Kind, payload, supervisor_line};
 
 use crate::exit_code::launcher;
+use crate::isolation::Isolated;
 use crate::process::environment::{self, PATH};
 use crate::process::{path_check, privilege, session};
 use crate::{signals, sys};
@@ -28,6 +30,7 @@ use crate::{signals, sys};
 const CONTROL: RawFd = 3;
 /// Where the bootstrap finds the extension.
 const EXTENSION: RawFd = 4;
+const EXTENSION_FILE: &str = "/proc/self/fd/4";
 /// What the kernel adds to the part of all memory that a worker has, in
 /// thousandths, when it looks for a process to end.
 const OOM_SCORE: i32 = 100;
@@ -118,6 +121,17 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
         let entered = chroot(root).and_then(|()| chdir("/"));
         entered.or_fail(launcher::CHROOT, &step)?;
     }
+    let mut isolated = Isolated::of(config, identity, &spec.places);
+    if let Some(isolated) = &mut isolated {
+        isolated.loads(Path::new(EXTENSION_FILE));
+        isolated
+            .enter()
+            .map_err(|why| Failed(launcher::ISOLATION, why))?;
+    }
+    // Without `no_new_privs` it takes a privilege.
+    if !config.no_new_privileges {
+        confine(&mut isolated)?;
+    }
     privilege::drop_privileges(identity)
         .map_err(|error| Failed(error.exit_code(), error.to_string()))?;
     // Lowering needs no privilege, and the launcher itself has to have room.
@@ -125,6 +139,7 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
     if config.no_new_privileges {
         nix::sys::prctl::set_no_new_privs()
             .or_fail(launcher::ATTRIBUTES, "failed to set no_new_privs")?;
+        confine(&mut isolated)?;
     }
     umask(Mode::from_bits_truncate(config.umask.unwrap_or(0o022)));
     enter_directory(&spec, args.enter_home)?;
@@ -139,7 +154,25 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
         .arg(bootstrap(&config.title()))
         .env_clear()
         .envs(environment);
+    if let Some(isolated) = isolated {
+        report(isolated.into_report())
+            .or_fail(launcher::ISOLATION, "failed to tell what is in force")?;
+    }
     Ok(command)
+}
+
+fn confine(isolated: &mut Option<Isolated<'_>>) -> Result<(), Failed> {
+    let confined = isolated.as_mut().map_or(Ok(()), Isolated::confine);
+    confined.map_err(|why| Failed(launcher::ISOLATION, why))
+}
+
+/// Tells the supervisor what is in force, before anything of the site runs.
+fn report(report: IsolationReport) -> io::Result<()> {
+    let message = FromWorker::Isolated(report);
+    let mut frame = Vec::new();
+    let head = FrameHead::new(Kind::Control, 0, 0);
+    payload::encode_frame_into(head, &message, &mut frame).map_err(io::Error::other)?;
+    File::from(sys::duplicate(CONTROL)?).write_all(&frame)
 }
 
 /// The source, with what `ps` is to show in front until the worker has set its title.

@@ -121,6 +121,7 @@ impl Supervisor {
             .groups
             .forget_pool(&entry.group, &entry.application_group, pool);
         if has_ended {
+            self.isolation.directories.leave(&entry.group);
             tracing::debug!("process group `{}` has ended", entry.group);
         }
     }

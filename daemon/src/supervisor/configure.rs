@@ -10,6 +10,7 @@ use std::time::Instant;
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent, ToWorker};
 use wsgid_protocol::{GroupConfig, runs::Runs, text};
 
+use super::isolation;
 use super::{Supervisor, access::HttpdGeneration, requested::is_configured};
 use crate::config::standalone;
 use crate::notify;
@@ -135,10 +136,11 @@ impl Supervisor {
     /// them are known: whose sites there are decides how each is kept apart.
     fn define_all(
         &mut self,
-        new: Vec<GroupConfig>,
+        mut new: Vec<GroupConfig>,
         server: &ServerFacts,
         default: identity::DefaultAccount,
     ) -> Vec<String> {
+        isolation::keep_apart(&mut new);
         let names: Vec<String> = new.iter().map(|config| config.name.clone()).collect();
         let mut problems: Vec<String> = new
             .into_iter()
@@ -291,6 +293,7 @@ impl Supervisor {
             let pools = self.groups.pools_of(&name);
             if pools.is_empty() {
                 self.groups.remove(&name);
+                self.isolation.directories.leave(&name);
             } else if let Some(group) = self.groups.get_mut(&name) {
                 group.removed = true;
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wsgid_protocol::byte_rate::LeftOut;
+use wsgid_protocol::isolation::IsolationReport;
 use wsgid_protocol::{GroupConfig, config::LogTarget, names};
 
 use super::state_time::StateTime;
@@ -29,6 +30,8 @@ pub(crate) struct ProcessGroup {
     pub(super) since: StateTime,
     /// `wsgid drain` was said of it.
     pub(super) drains: bool,
+    /// What its launchers have said is in force.
+    pub(super) isolation: IsolationReport,
     /// Who may connect for it beside httpd's user (`socket-user=`).
     #[serde(skip)]
     pub(super) socket_uid: Option<u32>,
@@ -54,6 +57,7 @@ impl ProcessGroup {
             removed: false,
             since: StateTime::default(),
             drains: false,
+            isolation: IsolationReport::default(),
             socket_uid: None,
             target: OutputTarget::default(),
             counted_left_out: LeftOut::default(),

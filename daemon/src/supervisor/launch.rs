@@ -71,6 +71,7 @@ impl Supervisor {
         first: impl Fn(WorkerSpec) -> ToWorker,
     ) -> Result<Handle, String> {
         let definition = &pending.definition;
+        let places = self.isolation_places(pending.worker, &definition.config)?;
         let entry = self
             .pools
             .get(&pending.pool)
@@ -99,6 +100,7 @@ impl Supervisor {
             server: definition.server.clone(),
             log_level: tracing::level_filters::LevelFilter::current().to_string(),
             callables: entry.callables.list(),
+            places,
         };
         let handle = worker_task::attend(
             pending.worker,

@@ -26,6 +26,7 @@ const BUCKETS_MAX: usize = 64;
 impl Supervisor {
     /// Something came from the task of a worker or preloader.
     pub(super) fn worker_event(&mut self, id: WorkerId, event: WorkerEvent) {
+        self.note_isolation(id, &event);
         if self.preloaders.running.contains_key(&id) {
             return self.preloader_event(id, event);
         }
@@ -113,7 +114,7 @@ impl Supervisor {
             FromWorker::Changed { file, stamp } => self.changed(id, pool, &file, stamp),
             FromWorker::Reloading { script, on } => self.script_reloading(pool, script, on),
             FromWorker::Looks { why } => self.looks(pool, &why),
-            FromWorker::Forked | FromWorker::CannotFork { .. } => {}
+            FromWorker::Forked | FromWorker::CannotFork { .. } | FromWorker::Isolated(_) => {}
         }
     }
 

@@ -23,6 +23,7 @@ mod health;
 mod hold_limits;
 mod in_flight;
 mod inputs;
+mod isolation;
 mod launch;
 mod lifetime;
 mod logs;
@@ -67,6 +68,7 @@ use crate::traces::Traces;
 use access::Access;
 use arrivals::Arrivals;
 use groups::ProcessGroups;
+use isolation::IsolatedGroups;
 use lifetime::Lifetime;
 use logs::SupervisorLogs;
 use operators::Operators;
@@ -88,6 +90,7 @@ struct Supervisor {
     workers: Workers,
     preloaders: PreloaderProcesses,
     resources: Resources,
+    isolation: IsolatedGroups,
     totals: Totals,
     connections: Connections,
     arrivals: Arrivals,
@@ -110,6 +113,7 @@ impl Supervisor {
         access: Access,
         logs: SupervisorLogs,
         connections: Connections,
+        isolation: IsolatedGroups,
         source: Option<Source>,
         worker_events: Sender<(WorkerId, WorkerEvent)>,
     ) -> Self {
@@ -121,6 +125,7 @@ impl Supervisor {
             workers: Workers::default(),
             preloaders: PreloaderProcesses::default(),
             resources: Resources::new(),
+            isolation,
             totals: Totals::default(),
             connections,
             arrivals: Arrivals::new(),

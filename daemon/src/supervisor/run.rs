@@ -14,6 +14,7 @@ use wsgid_protocol::control::{FromParent, ToParent};
 use wsgid_protocol::text;
 
 use super::inputs::{Inputs, report};
+use super::isolation::IsolatedGroups;
 use super::{
     Supervisor,
     access::Access,
@@ -55,10 +56,12 @@ pub(super) async fn run(mut options: Options, sink: Sink) -> io::Result<Option<S
     let allowed = Allowed::new();
     // A socket of our own is made under another name; the configuration has the right one.
     let socket = stale_socket::path_of(&options.listener).filter(|_| options.source.is_none());
+    let sockets = socket.iter().chain(&options.control).cloned().collect();
     let mut supervisor = Supervisor::new(
         Access::new(allowed.clone(), socket),
         SupervisorLogs::new(sink),
         Connections::new(inputs.held.sender.clone()),
+        IsolatedGroups::new(sockets),
         options.source,
         inputs.workers.sender.clone(),
     );
@@ -94,6 +97,7 @@ pub(super) async fn run(mut options: Options, sink: Sink) -> io::Result<Option<S
         return supervisor.snapshot(&mut inputs).await.map(Some);
     }
     supervisor.resources.groups.end();
+    supervisor.isolation.directories.end();
     supervisor.ready_file.remove();
     inputs.remove_socket().await;
     tracing::info!("wsgid has ended");

@@ -9,6 +9,7 @@ use wsgid_protocol::control::{
     ServerFacts, ToParent, ToWorker, WorkerReport, WorkerSpec,
 };
 use wsgid_protocol::in_flight::{Activity, RequestInFlight, WorkerRequests};
+use wsgid_protocol::isolation::{IsolationPlaces, IsolationReport};
 use wsgid_protocol::payload::encode;
 
 use wsgid_protocol::runs::Runs;
@@ -64,6 +65,11 @@ pub(crate) fn spec() -> WorkerSpec {
         server: server(),
         log_level: "info".to_owned(),
         callables: vec![(PathBuf::from("/srv/shop/wsgi.py"), "application".to_owned())],
+        places: IsolationPlaces {
+            temporary: Some(PathBuf::from("/var/tmp/wsgid-1-2-3.4/shop")),
+            shared_memory: Some(PathBuf::from("/dev/shm/wsgid-1-2-3.4/shop/shm")),
+            others: vec![PathBuf::from("/opt/other")],
+        },
     }
 }
 
@@ -231,6 +237,13 @@ pub(crate) fn from_worker() -> Vec<(&'static str, FromWorker)> {
             },
         ),
         ("requests", FromWorker::Requests(requests())),
+        (
+            "isolated",
+            FromWorker::Isolated(IsolationReport {
+                in_force: vec!["private-tmp".to_owned()],
+                missing: vec!["signals: this needs Linux 6.12".to_owned()],
+            }),
+        ),
     ]
 }
 

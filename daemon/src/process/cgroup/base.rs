@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::hierarchy::{Controller, Hierarchy};
-use super::name::Keeper;
+use crate::process::keeper::Keeper;
 use crate::process::procfs::numbers_in;
 use crate::sys;
 

@@ -7,19 +7,18 @@
 mod base;
 mod hierarchy;
 mod moving;
-mod name;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::process::keeper::Keeper;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::status::ControlGroupStatus;
 
 use base::{Base, Bounds};
 use hierarchy::Controller;
 pub(crate) use moving::Move;
-use name::Keeper;
 
 /// How long processes of a supervisor that died may finish what they do.
 const ABANDONED_PATIENCE: Duration = Duration::from_secs(60);

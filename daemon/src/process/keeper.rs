@@ -1,5 +1,5 @@
-//! The directory of a group's control group: `wsgid-PID-START-SPACE.NAME`. Number,
-//! start time and name space of processes are the supervisor's, so that its successor (the same
+//! Names that say which supervisor has made a thing for a group, its control group or its
+//! temporary directories: `wsgid-PID-START-SPACE.NAME`. Number, start time and name space of processes are the supervisor's, so that its successor (the same
 //! process after `reexec`) finds its own, and another knows which of them
 //! nobody looks after any more. Pure, but for one look into `/proc`.
 
@@ -15,7 +15,7 @@ const NAME_MAX: usize = 150;
 
 /// A supervisor, past or present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Keeper {
+pub(crate) struct Keeper {
     pid: u32,
     /// In ticks since the machine was started.
     start: u64,
@@ -24,7 +24,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn this() -> Self {
+    pub(crate) fn this() -> Self {
         let pid = std::process::id();
         Self {
             pid,
@@ -34,12 +34,12 @@ impl Keeper {
     }
 
     /// Whether it may still be there: the same process, not only the same number.
-    pub(super) fn lives(self) -> bool {
+    pub(crate) fn lives(self) -> bool {
         self.space != own_space() || start_of(self.pid) == Some(self.start)
     }
 
     /// The directory of one of its groups.
-    pub(super) fn directory(self, group: &str) -> String {
+    pub(crate) fn directory(self, group: &str) -> String {
         format!(
             "{PREFIX}{}-{}-{}.{}",
             self.pid,
@@ -50,7 +50,7 @@ impl Keeper {
     }
 
     /// Whose directory this is, if it is one of ours at all.
-    pub(super) fn of(directory: &str) -> Option<Self> {
+    pub(crate) fn of(directory: &str) -> Option<Self> {
         let (keeper, _) = directory.strip_prefix(PREFIX)?.split_once('.')?;
         let mut parts = keeper.split('-');
         let keeper = Self {
@@ -65,7 +65,7 @@ impl Keeper {
 /// Letters, digits, `-` and `_` stay; everything else becomes `%XX`, so that no
 /// name means another place or one of the kernel's own files. A long name is
 /// cut and told apart by a sum.
-fn escaped(name: &str) -> String {
+pub(crate) fn escaped(name: &str) -> String {
     let mut out = String::new();
     for byte in name.bytes() {
         match byte {

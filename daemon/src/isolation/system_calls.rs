@@ -1,0 +1,249 @@
+//! System calls that an isolated process does not have, and families of sockets that it
+//! may make (seccomp). Which calls those are says `wsgid_protocol::isolation`; here are
+//! their numbers and the programs of the kernel that refuse them. Called by the launcher.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition,
+    SeccompFilter, SeccompRule, sock_filter,
+};
+use wsgid_protocol::GroupConfig;
+use wsgid_protocol::isolation::{Isolation, USUAL_FAMILIES};
+
+use super::Lack;
+use super::mounts::Part;
+use crate::sys;
+
+/// The numbers of the calls, by their names.
+macro_rules! numbers {
+    ($($name:ident = $number:ident,)*) => {
+        const NUMBERS: &[(&str, i64)] = &[$((stringify!($name), libc::$number),)*];
+    };
+}
+
+numbers! {
+    acct = SYS_acct,
+    add_key = SYS_add_key,
+    bpf = SYS_bpf,
+    delete_module = SYS_delete_module,
+    fanotify_init = SYS_fanotify_init,
+    finit_module = SYS_finit_module,
+    fsconfig = SYS_fsconfig,
+    fsmount = SYS_fsmount,
+    fsopen = SYS_fsopen,
+    fspick = SYS_fspick,
+    init_module = SYS_init_module,
+    io_uring_enter = SYS_io_uring_enter,
+    io_uring_register = SYS_io_uring_register,
+    io_uring_setup = SYS_io_uring_setup,
+    ioprio_set = SYS_ioprio_set,
+    kexec_file_load = SYS_kexec_file_load,
+    kexec_load = SYS_kexec_load,
+    keyctl = SYS_keyctl,
+    lookup_dcookie = SYS_lookup_dcookie,
+    mount = SYS_mount,
+    mount_setattr = SYS_mount_setattr,
+    move_mount = SYS_move_mount,
+    move_pages = SYS_move_pages,
+    open_by_handle_at = SYS_open_by_handle_at,
+    open_tree = SYS_open_tree,
+    perf_event_open = SYS_perf_event_open,
+    pidfd_getfd = SYS_pidfd_getfd,
+    pivot_root = SYS_pivot_root,
+    prlimit64 = SYS_prlimit64,
+    process_vm_readv = SYS_process_vm_readv,
+    process_vm_writev = SYS_process_vm_writev,
+    ptrace = SYS_ptrace,
+    quotactl = SYS_quotactl,
+    quotactl_fd = SYS_quotactl_fd,
+    reboot = SYS_reboot,
+    request_key = SYS_request_key,
+    sched_setaffinity = SYS_sched_setaffinity,
+    sched_setattr = SYS_sched_setattr,
+    sched_setparam = SYS_sched_setparam,
+    sched_setscheduler = SYS_sched_setscheduler,
+    setns = SYS_setns,
+    setpriority = SYS_setpriority,
+    swapoff = SYS_swapoff,
+    swapon = SYS_swapon,
+    syslog = SYS_syslog,
+    umount2 = SYS_umount2,
+    unshare = SYS_unshare,
+    userfaultfd = SYS_userfaultfd,
+}
+
+/// Name spaces that nobody makes any more.
+const NAME_SPACES: u64 = (libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET) as u32 as u64
+    | NEW_TIME;
+/// `CLONE_NEWTIME`, which has the place of a signal's number in `clone`.
+const NEW_TIME: u64 = 0x80;
+
+/// Restricts this process, and what it starts.
+pub(super) fn restrict(config: &GroupConfig) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if config.isolation > Isolation::None {
+        parts.push(("system-calls", refuse_calls(config)));
+    }
+    let families: Vec<&str> = match &*config.restrict_address_families {
+        [] if config.isolation == Isolation::Strict => USUAL_FAMILIES.to_vec(),
+        named => named.iter().map(String::as_str).collect(),
+    };
+    if !families.is_empty() {
+        parts.push(("restrict-address-families", allow_families(&families)));
+    }
+    parts
+}
+
+fn refuse_calls(config: &GroupConfig) -> Result<(), Lack> {
+    install(&refusing(&config.allow_system_calls)?)?;
+    install(&without_other_numbers())
+}
+
+/// Refuses all calls of the table but those that are allowed.
+fn refusing(allowed: &[String]) -> Result<BpfProgram, Lack> {
+    let mut rules = BTreeMap::new();
+    for (name, number) in NUMBERS {
+        if !allowed.iter().any(|one| one == name) {
+            rules.insert(*number, conditions(name)?);
+        }
+    }
+    if rules.contains_key(&libc::SYS_unshare) {
+        rules.insert(libc::SYS_clone, any_bit(0, NAME_SPACES & !NEW_TIME)?);
+    }
+    compile(rules, libc::EPERM)
+}
+
+/// When a call of the table is refused; always, without a condition.
+fn conditions(name: &str) -> Result<Vec<SeccompRule>, Lack> {
+    // The thread that calls is 0 in all of these; whoever else is meant may be of
+    // another site.
+    let is_not = |argument, value| {
+        let condition = SeccompCondition::new(argument, Len::Dword, Op::Ne, value);
+        SeccompRule::new(vec![condition.map_err(wrong)?]).map_err(wrong)
+    };
+    Ok(match name {
+        "prlimit64" | "sched_setaffinity" | "sched_setattr" | "sched_setparam"
+        | "sched_setscheduler" => vec![is_not(0, 0)?],
+        "setpriority" => vec![is_not(0, libc::PRIO_PROCESS.into())?, is_not(1, 0)?],
+        // IOPRIO_WHO_PROCESS.
+        "ioprio_set" => vec![is_not(0, 1)?, is_not(1, 0)?],
+        "move_pages" => vec![is_not(0, 0)?],
+        "unshare" => any_bit(0, NAME_SPACES)?,
+        _ => Vec::new(),
+    })
+}
+
+/// A rule for each bit, since a rule compares what is left under a mask with one value.
+fn any_bit(argument: u8, bits: u64) -> Result<Vec<SeccompRule>, Lack> {
+    let single = (0..64).map(|shift| 1_u64 << shift);
+    single
+        .filter(|bit| bits & bit != 0)
+        .map(|bit| {
+            let condition = SeccompCondition::new(argument, Len::Qword, Op::MaskedEq(bit), bit);
+            SeccompRule::new(vec![condition.map_err(wrong)?]).map_err(wrong)
+        })
+        .collect()
+}
+
+fn allow_families(names: &[&str]) -> Result<(), Lack> {
+    let numbers = names.iter().filter_map(|name| family(name));
+    let others = numbers.map(|number| {
+        let number = u64::from(number.unsigned_abs());
+        SeccompCondition::new(0, Len::Dword, Op::Ne, number).map_err(wrong)
+    });
+    let none_of_them = SeccompRule::new(others.collect::<Result<_, _>>()?).map_err(wrong)?;
+    let calls = [libc::SYS_socket, libc::SYS_socketpair];
+    let rules = calls.map(|call| (call, vec![none_of_them.clone()]));
+    install(&compile(rules.into(), libc::EAFNOSUPPORT)?)
+}
+
+fn family(name: &str) -> Option<i32> {
+    Some(match name {
+        "unix" => libc::AF_UNIX,
+        "inet" => libc::AF_INET,
+        "inet6" => libc::AF_INET6,
+        "netlink" => libc::AF_NETLINK,
+        "packet" => libc::AF_PACKET,
+        "vsock" => libc::AF_VSOCK,
+        "alg" => libc::AF_ALG,
+        "can" => libc::AF_CAN,
+        "bluetooth" => libc::AF_BLUETOOTH,
+        "xdp" => libc::AF_XDP,
+        "tipc" => libc::AF_TIPC,
+        "rds" => libc::AF_RDS,
+        _ => return None,
+    })
+}
+
+fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<BpfProgram, Lack> {
+    let refusal = SeccompAction::Errno(errno.unsigned_abs());
+    let architecture = std::env::consts::ARCH.try_into().map_err(wrong)?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, architecture);
+    filter.and_then(TryInto::try_into).map_err(wrong)
+}
+
+/// `clone3` has its flags where no filter sees them, and the numbers of the x32 interface
+/// are other numbers for the same calls: both are as if the kernel did not have them, and
+/// the C library goes on with `clone`.
+fn without_other_numbers() -> BpfProgram {
+    const LOAD_NUMBER: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const JUMP_EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const JUMP_FROM: u16 = (libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    const X32: u32 = 0x4000_0000;
+    let clone3 = u32::try_from(libc::SYS_clone3).unwrap_or(u32::MAX);
+    let step = |code, jt, jf, k| sock_filter { code, jt, jf, k };
+    vec![
+        // The first field of `seccomp_data`.
+        step(LOAD_NUMBER, 0, 0, 0),
+        step(JUMP_EQUAL, 1, 0, clone3),
+        step(JUMP_FROM, 0, 1, X32),
+        step(
+            RETURN,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs(),
+        ),
+        step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+fn install(program: &BpfProgram) -> Result<(), Lack> {
+    Ok(sys::install_filter(program)?)
+}
+
+fn wrong(error: seccompiler::BackendError) -> Lack {
+    Lack::Kernel(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use wsgid_protocol::isolation::{ADDRESS_FAMILIES, REFUSED_CALLS};
+
+    use super::*;
+
+    #[test]
+    fn every_name_has_its_number() {
+        let names: Vec<&str> = NUMBERS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, REFUSED_CALLS);
+        assert!(ADDRESS_FAMILIES.iter().all(|name| family(name).is_some()));
+        assert!(
+            USUAL_FAMILIES
+                .iter()
+                .all(|name| ADDRESS_FAMILIES.contains(name))
+        );
+    }
+
+    #[test]
+    fn programs_fit_into_the_kernels_bounds() {
+        let program = refusing(&[]).unwrap();
+        assert!(program.len() < 4096, "{}", program.len());
+    }
+}
