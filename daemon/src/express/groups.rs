@@ -179,7 +179,28 @@ fn common(plan: &ServerPlan, group: &mut ProcessGroup) {
     group.set("lang", environment.lang.as_deref().unwrap_or(&plan.locale));
     group.set("locale", &plan.locale);
     group.set("env-file", plan.root.join("environment").display());
+    isolation(plan, group);
     variables(plan, group);
+}
+
+/// What keeps it apart; the directory of the application's own file is reached.
+fn isolation(plan: &ServerPlan, group: &mut ProcessGroup) {
+    let isolating = &plan.options.isolating;
+    for (name, value) in isolating.given() {
+        group.set(name, value);
+    }
+    let entry = plan.entry.as_deref().map(|entry| absolute(entry.as_ref()));
+    let entry = entry.filter(|entry| isolating.isolation.is_some() && entry.is_file());
+    let directory = entry.and_then(|entry| Some(entry.parent()?.display().to_string()));
+    let paths: Vec<String> = isolating
+        .read_only_paths
+        .iter()
+        .cloned()
+        .chain(directory)
+        .collect();
+    if !paths.is_empty() {
+        group.set("read-only-paths", paths.join(":"));
+    }
 }
 
 /// The variables by which an application knows how it was started.

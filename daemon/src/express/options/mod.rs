@@ -7,6 +7,7 @@ mod deploy;
 mod develop;
 mod environment;
 mod files;
+mod isolation;
 mod logs;
 mod network;
 
@@ -18,6 +19,7 @@ pub(crate) use deploy::Deploy;
 pub(crate) use develop::Develop;
 pub(crate) use environment::Environment;
 pub(crate) use files::Files;
+pub(crate) use isolation::Isolating;
 pub(crate) use logs::{Logs, Metrics};
 pub(crate) use network::{Access, Network, Tls};
 
@@ -42,6 +44,8 @@ pub(crate) struct ServerOptions {
     pub(crate) timeouts: Timeouts,
     #[command(flatten)]
     pub(crate) deploy: Deploy,
+    #[command(flatten)]
+    pub(crate) isolating: Isolating,
     #[command(flatten)]
     pub(crate) access: Access,
     #[command(flatten)]
