@@ -115,7 +115,7 @@ fn allow_files(
     let writable = WRITABLE
         .iter()
         .map(|path| (Path::new(path), read | existing));
-    let own = shown.iter().map(|one| {
+    let own = shown.iter().filter(|one| !one.is_rest).map(|one| {
         let access = if one.writable { all } else { read };
         (one.path.as_path(), access)
     });

@@ -11,7 +11,7 @@ use wsgid_protocol::isolation::{IsolationPlaces, IsolationReport, IsolationStatu
 
 use super::Supervisor;
 use super::groups::ProcessGroup;
-use crate::isolation::neighbours::paths_of_others;
+use crate::isolation::neighbours::{far_from, paths_of_others};
 use crate::isolation::temporary::TemporaryDirectories;
 use crate::process::worker_task::WorkerEvent;
 use wsgid_policy::ids::WorkerId;
@@ -49,7 +49,7 @@ pub(super) fn keep_apart(groups: &mut [GroupConfig]) {
         .map(|config| {
             let same_user = groups.iter().filter(|other| other.user == config.user);
             if isolated(config) {
-                paths_of_others(config, same_user)
+                far_from(config, same_user)
             } else {
                 Vec::new()
             }
@@ -77,6 +77,8 @@ impl Supervisor {
         places.others = paths_of_others(config, all);
         let sockets = self.isolation.sockets.iter().chain(&self.access.socket);
         places.others.extend(sockets.cloned());
+        let files = self.source.iter().map(|source| source.path().to_path_buf());
+        places.others.extend(files);
         self.isolation.awaited.insert(id, config.name.clone());
         Ok(places)
     }

@@ -2,18 +2,24 @@
 //! is covered. Looks with the rights of the site's user only, and changes nothing.
 //! `mounts` carries it out, `domain` has the kernel hold it once more.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Component, Path, PathBuf};
+mod links;
+mod python;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
 
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::Identity;
 use wsgid_protocol::isolation::{Isolation, IsolationPlaces};
 
 use super::Wants;
-use super::neighbours::{COVERS, directories_beside, is_below, is_covered};
+use super::neighbours::{
+    COVERS, Hiding, directory_beside, hiding_of, is_below, is_covered, own_roots,
+};
 use crate::process::user_rights::as_user;
+use links::{Resolved, resolve, where_it_is};
 
 /// Where a site has directories of its own.
 pub(super) const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
@@ -58,17 +64,14 @@ pub(super) const READABLE: [&str; 19] = [
     "/var/lib/misc",
     "/var/run",
 ];
-/// Links that one path may lead through, as for the kernel.
-const LINKS_MAX: usize = 40;
-/// Bytes of a `pyvenv.cfg`.
-const SETTINGS_MAX: u64 = 1 << 16;
-
 /// A file or directory that the site reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shown {
     /// Without links.
     pub(super) path: PathBuf,
     pub(super) writable: bool,
+    /// Not the site's, but beside what belongs to others.
+    pub(super) is_rest: bool,
 }
 
 /// What is to be seen.
@@ -84,12 +87,6 @@ pub(super) struct View {
     pub(super) empty: Vec<PathBuf>,
     /// What is hidden though the directory above is seen.
     pub(super) hidden: Vec<PathBuf>,
-}
-
-/// A path once all links are followed.
-struct Resolved {
-    path: PathBuf,
-    links: Vec<(PathBuf, PathBuf)>,
 }
 
 impl View {
@@ -124,6 +121,8 @@ struct Finder {
     is_strict: bool,
     /// What belongs to others.
     others: Vec<PathBuf>,
+    /// Covered directories of whose content only that of others goes.
+    keeping_rest: Vec<PathBuf>,
 }
 
 impl Finder {
@@ -133,17 +132,76 @@ impl Finder {
             wants,
             is_strict: config.isolation == Isolation::Strict,
             others: Vec::new(),
+            keeping_rest: Vec::new(),
         };
         if wants.home {
-            let beside = directories_beside(config);
+            let beside = own_roots(config).into_iter().filter_map(|own| {
+                let own = where_it_is(&own)?;
+                // The directory of a link that each deployment exchanges is the site's.
+                let own = if own.is_symlink() {
+                    own.parent()?
+                } else {
+                    &own
+                };
+                directory_beside(own)
+            });
             let covers = COVERS.iter().map(PathBuf::from).chain(beside);
             let covers = covers.filter_map(|cover| Some(resolve(&cover).ok()?.path));
             finder.view.covers = covers.filter(|cover| cover.is_dir()).collect();
             let named = places.others.iter().chain(&config.apart_from);
-            let others = named.filter_map(|path| Some(resolve(path).ok()?.path));
-            finder.others = others.collect();
+            for path in named {
+                finder.hide_from(path, config);
+            }
         }
         finder
+    }
+
+    /// Hides something of others: where it is, and where it leads.
+    fn hide_from(&mut self, path: &Path, config: &GroupConfig) {
+        let named = where_it_is(path);
+        let leads_to = resolve(path).ok().map(|found| found.path);
+        let own = config.own_paths();
+        for path in named.into_iter().chain(leads_to) {
+            let is_inside_own = |directory: &Path| own.iter().any(|one| is_below(directory, one));
+            match hiding_of(&path) {
+                Hiding::None => continue,
+                Hiding::Directory(directory) if !is_inside_own(&directory) => {
+                    self.view.covers.push(directory);
+                }
+                Hiding::DirectoryKeepingRest(directory) if !is_inside_own(&directory) => {
+                    self.keeping_rest.push(directory.clone());
+                    self.view.covers.push(directory);
+                }
+                _ => {}
+            }
+            self.others.push(path);
+        }
+    }
+
+    /// Shows what is beside that of others in a directory that had to be covered.
+    fn show_rest(&mut self) {
+        let directories = std::mem::take(&mut self.keeping_rest);
+        let directories = directories
+            .into_iter()
+            .filter(|one| self.view.covers.contains(one));
+        let entries = directories.flat_map(|one| one.read_dir().into_iter().flatten().flatten());
+        let entries: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        for path in entries {
+            let is_of_others = self.others.iter().any(|other| is_below(other, &path));
+            let is_covered = self.view.covers.iter().any(|one| is_below(one, &path));
+            let is_there = self.view.shown.iter().any(|one| one.path == path);
+            if is_of_others || is_covered || is_there {
+                continue;
+            }
+            match path.read_link() {
+                Ok(target) => self.view.links.push((path, target)),
+                Err(_) => self.view.shown.push(Shown {
+                    path,
+                    writable: !self.wants.system,
+                    is_rest: true,
+                }),
+            }
+        }
     }
 
     fn name_all(&mut self, config: &GroupConfig) -> Result<(), String> {
@@ -176,7 +234,7 @@ impl Finder {
         }
         if let Some(home) = &config.python_home {
             self.must_show("python-home=", home, false)?;
-            for prefix in python_prefixes(home) {
+            for prefix in python::prefixes(home) {
                 self.show_installation(&prefix);
             }
         }
@@ -270,9 +328,14 @@ impl Finder {
     }
 
     fn show(&mut self, path: PathBuf, writable: bool) {
-        if !self.reaches(&path, writable) {
+        // All of it is no site's own.
+        if path != Path::new("/") && !self.reaches(&path, writable) {
             self.view.covers.retain(|cover| *cover != path);
-            self.view.shown.push(Shown { path, writable });
+            self.view.shown.push(Shown {
+                path,
+                writable,
+                is_rest: false,
+            });
         }
     }
 
@@ -289,7 +352,7 @@ impl Finder {
     fn show_installation(&mut self, prefix: &Path) {
         let Ok(found) = resolve(prefix) else { return };
         let is_of_others = self.others.iter().any(|one| is_below(&found.path, one));
-        if self.reaches(&found.path, false) || is_of_others || !has_library(&found.path) {
+        if self.reaches(&found.path, false) || is_of_others || !python::has_library(&found.path) {
             return;
         }
         let mut shown = self.view.shown.iter();
@@ -304,6 +367,9 @@ impl Finder {
     }
 
     fn finish(mut self, identity: &Identity) -> View {
+        self.view.covers.sort();
+        self.view.covers.dedup();
+        self.show_rest();
         if !self.reaches(&identity.home, false) {
             self.view.empty.push(identity.home.clone());
         }
@@ -322,8 +388,22 @@ impl Finder {
             }
         }
         let shown = &view.shown;
+        let is_inside = |cover: &PathBuf| {
+            let mut above = shown.iter().filter(|one| !one.is_rest);
+            above.any(|one| is_below(cover, &one.path))
+        };
+        view.covers.sort();
+        let covers = std::mem::take(&mut view.covers).into_iter();
+        let (within, covers): (Vec<_>, Vec<_>) = covers.partition(is_inside);
+        // Sorted, so that each comes behind what holds it, where nothing of it is left.
+        for cover in covers {
+            if !is_covered(&cover, &view.covers) {
+                view.covers.push(cover);
+            }
+        }
         let inside = inside
             .into_iter()
+            .chain(within)
             .filter(|other| !shown.iter().any(|one| is_below(&one.path, other)));
         view.hidden.extend(inside);
         if self.wants.tmp {
@@ -332,8 +412,6 @@ impl Finder {
             view.covers.retain(|cover| !is_temporary(cover));
         }
         view.shown.sort_by_key(|one| depth(&one.path));
-        view.covers.sort();
-        view.covers.dedup();
         self.view
     }
 }
@@ -345,93 +423,4 @@ fn depth(path: &Path) -> usize {
 /// What every site reads, also under `isolation=strict`.
 pub(super) fn is_of_system(path: &Path) -> bool {
     READABLE.iter().any(|one| is_below(path, Path::new(one)))
-}
-
-/// Follows all links, one by one.
-fn resolve(path: &Path) -> io::Result<Resolved> {
-    let mut links = Vec::new();
-    let mut left: Vec<PathBuf> = parts_of(path);
-    let mut done = PathBuf::from("/");
-    while let Some(part) = left.pop() {
-        if part.as_os_str() == ".." {
-            done.pop();
-            continue;
-        }
-        let next = done.join(&part);
-        if !next.symlink_metadata()?.is_symlink() {
-            done = next;
-            continue;
-        }
-        if links.len() == LINKS_MAX {
-            return Err(io::Error::other("too many links"));
-        }
-        let target = next.read_link()?;
-        if target.is_absolute() {
-            done = PathBuf::from("/");
-        }
-        left.extend(parts_of(&target));
-        links.push((next, target));
-    }
-    Ok(Resolved { path: done, links })
-}
-
-/// The parts of a path, the last one first.
-fn parts_of(path: &Path) -> Vec<PathBuf> {
-    let parts = path.components().filter_map(|part| match part {
-        Component::Normal(name) => Some(PathBuf::from(name)),
-        Component::ParentDir => Some(PathBuf::from("..")),
-        _ => None,
-    });
-    let mut parts: Vec<PathBuf> = parts.collect();
-    parts.reverse();
-    parts
-}
-
-/// Where the Python of a virtual environment may be installed: what `pyvenv.cfg` says,
-/// and where its program really is.
-fn python_prefixes(home: &Path) -> Vec<PathBuf> {
-    let named = settings_home(home).and_then(|bin| bin.parent().map(Path::to_path_buf));
-    let programs = ["bin/python", "bin/python3"].map(|name| home.join(name));
-    let real = programs.iter().filter_map(|program| {
-        let program = resolve(program).ok()?.path;
-        program.parent()?.parent().map(Path::to_path_buf)
-    });
-    let mut all: Vec<PathBuf> = named.into_iter().chain(real).collect();
-    all.dedup();
-    all
-}
-
-/// `home = …` of `pyvenv.cfg`: the directory of the program.
-fn settings_home(home: &Path) -> Option<PathBuf> {
-    let mut options = File::options();
-    let options = options
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = options.open(home.join("pyvenv.cfg")).ok()?;
-    let mut text = String::new();
-    let is_file = file.metadata().ok()?.is_file();
-    is_file
-        .then(|| file.take(SETTINGS_MAX).read_to_string(&mut text))?
-        .ok()?;
-    let lines = text.lines().filter_map(|line| line.split_once('='));
-    let mut homes = lines.filter(|(key, _)| key.trim() == "home");
-    homes
-        .next()
-        .map(|(_, path)| PathBuf::from(path.trim()))
-        .filter(|path| path.is_absolute())
-}
-
-/// Whether Python's library is installed there.
-fn has_library(prefix: &Path) -> bool {
-    ["lib", "lib64"].iter().any(|lib| {
-        let entries = prefix.join(lib).read_dir().into_iter().flatten().flatten();
-        let pythons = entries.filter(|entry| {
-            let name = entry.file_name();
-            name.to_str()
-                .is_some_and(|name| name.starts_with("python3."))
-        });
-        pythons
-            .take(16)
-            .any(|entry| entry.path().join("os.py").is_file())
-    })
 }
