@@ -98,21 +98,26 @@ impl TemporaryDirectories {
 
     /// The group has gone.
     pub(crate) fn leave(&self, group: &str) {
-        let roots = self.roots.iter().flatten();
-        let own = roots.map(|root| root.join(escaped(group)));
+        let own = self
+            .made()
+            .into_iter()
+            .map(|root| root.join(escaped(group)));
         remove(&own.filter(|path| path.is_dir()).collect::<Vec<_>>());
     }
 
     /// The supervisor ends.
-    pub(crate) fn end(&mut self) {
-        let mut all: Vec<PathBuf> = self.roots.take().into_iter().flatten().collect();
-        // What a program before may have made, and no group has used since.
-        if all.is_empty() {
-            let found = self.bases.iter().flat_map(|base| ours_in(base));
-            let own = found.filter(|(keeper, _)| *keeper == self.keeper);
-            all = own.map(|(_, path)| path).collect();
+    pub(crate) fn end(&self) {
+        remove(&self.made());
+    }
+
+    /// Those that are there, also if the program before (`wsgid reexec`) has made them.
+    fn made(&self) -> Vec<PathBuf> {
+        if let Some(roots) = &self.roots {
+            return roots.to_vec();
         }
-        remove(&all);
+        let found = self.bases.iter().flat_map(|base| ours_in(base));
+        let own = found.filter(|(keeper, _)| *keeper == self.keeper);
+        own.map(|(_, path)| path).collect()
     }
 }
 

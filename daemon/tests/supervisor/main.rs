@@ -8,6 +8,8 @@ mod descriptors;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod isolation;
+#[cfg(test)]
 mod kept_states;
 #[cfg(test)]
 mod reexec;
