@@ -22,6 +22,7 @@ mod signals;
 mod supervisor;
 mod sys;
 mod traces;
+mod user_rights;
 
 fn main() -> std::process::ExitCode {
     cli::run()

@@ -173,6 +173,8 @@ supervisor_lines! {
         "a worker could not be started", "The text names the path, user or limit that refused.";
     ISOLATION_INCOMPLETE = 273, WARN,
         "isolation=private is in force without all that belongs to it, since the kernel lacks it or does not allow it", "The text has each restriction and the reason; docs/isolation.md has the versions of Linux.";
+    TEMPORARY_STAYS = 274, WARN,
+        "what isolated sites have left in their temporary directories was not removed", "The text has the reason; remove /var/tmp/wsgid-* and /dev/shm/wsgid-* of supervisors that have ended.";
 }
 
 #[cfg(test)]

@@ -11,8 +11,7 @@ use landlock::{
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::isolation::Isolation;
 
-use super::Lack;
-use super::mounts::Part;
+use super::part::{Lack, Part};
 use super::view::{READABLE, Shown, TEMPORARY};
 use crate::sys;
 

@@ -7,9 +7,11 @@
 mod domain;
 mod mounts;
 pub(crate) mod neighbours;
+mod part;
 mod system_calls;
 pub(crate) mod temporary;
 mod view;
+mod wants;
 
 use std::path::Path;
 
@@ -19,59 +21,8 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::Identity;
 use wsgid_protocol::isolation::{Isolation, IsolationPlaces, IsolationReport};
 
-/// Why a restriction is not in force.
-#[derive(Debug)]
-enum Lack {
-    /// The kernel does not have it, or this process may not use it.
-    Kernel(String),
-    /// The site's definition asks for what cannot be.
-    Definition(String),
-}
-
-impl From<nix::Error> for Lack {
-    fn from(errno: nix::Error) -> Self {
-        Self::Kernel(errno.to_string())
-    }
-}
-
-impl From<std::io::Error> for Lack {
-    fn from(error: std::io::Error) -> Self {
-        Self::Kernel(error.to_string())
-    }
-}
-
-/// What of the file system a group is to have otherwise.
-#[derive(Clone, Copy, Debug)]
-struct Wants {
-    tmp: bool,
-    system: bool,
-    home: bool,
-    devices: bool,
-    proc: bool,
-    /// Set-user-ID programs gain nothing anyway.
-    no_suid: bool,
-}
-
-impl Wants {
-    fn of(config: &GroupConfig) -> Self {
-        let usual = config.isolation > Isolation::None;
-        let or_usual = |single: Option<bool>| single.unwrap_or(usual);
-        Self {
-            tmp: or_usual(config.private_tmp),
-            system: or_usual(config.protect_system),
-            home: or_usual(config.protect_home),
-            devices: or_usual(config.private_devices),
-            proc: or_usual(config.protect_proc),
-            no_suid: config.no_new_privileges,
-        }
-    }
-
-    /// Whether the tree of files is to look otherwise at all.
-    fn any(self, config: &GroupConfig) -> bool {
-        let singles = [self.tmp, self.system, self.home, self.devices, self.proc];
-        singles.contains(&true) || !config.inaccessible_paths.is_empty()
-    }
-}
+use part::Lack;
+use wants::Wants;
 
 /// A process that is about to be kept apart.
 pub(crate) struct Isolated<'a> {

@@ -19,10 +19,11 @@ use nix::unistd::{getegid, geteuid, symlinkat};
 use wsgid_protocol::control::Identity;
 use wsgid_protocol::isolation::IsolationPlaces;
 
+use super::part::{Lack, Part};
 use super::view::{TEMPORARY, View};
-use super::{Lack, Wants};
-use crate::process::user_rights::as_user;
+use super::wants::Wants;
 use crate::sys::{self, NO_DEVICES, NO_SUID, READ_ONLY};
+use crate::user_rights::as_user;
 
 const NOTHING: Option<&str> = None;
 /// What a covering file system may hold: names only.
@@ -66,9 +67,6 @@ impl Tree {
         })
     }
 }
-
-/// A part of the view, and whether it is in force.
-pub(super) type Part = (&'static str, Result<(), Lack>);
 
 /// A tree that is put in its place at the end.
 struct Tree {

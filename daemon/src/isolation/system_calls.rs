@@ -11,8 +11,7 @@ use seccompiler::{
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::isolation::{Isolation, USUAL_FAMILIES};
 
-use super::Lack;
-use super::mounts::Part;
+use super::part::{Lack, Part};
 use crate::sys;
 
 /// The numbers of the calls, by their names.

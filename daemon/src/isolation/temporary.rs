@@ -167,6 +167,9 @@ fn remove(paths: &[PathBuf]) {
         .stderr(Stdio::null());
     command.env_clear();
     if let Err(error) = command.spawn() {
-        tracing::warn!("temporary directories of groups that have gone stay: {error}");
+        log_line!(
+            TEMPORARY_STAYS,
+            "temporary directories of groups that have gone stay in /var/tmp and /dev/shm: {error}"
+        );
     }
 }

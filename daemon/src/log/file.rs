@@ -9,7 +9,7 @@ use std::path::Path;
 
 use wsgid_protocol::control::Identity;
 
-use crate::process::user_rights::as_user;
+use crate::user_rights::as_user;
 
 /// Opens `path` for appending as `who`; as ourselves if that is not known.
 pub(crate) fn open_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {

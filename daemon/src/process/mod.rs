@@ -18,5 +18,5 @@ mod session;
 pub(crate) mod spawn;
 pub(crate) mod subreaper;
 pub(crate) mod trust;
-pub(crate) mod user_rights;
+
 pub(crate) mod worker_task;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use wsgid_protocol::control::{Configuration, ServerFacts, ToParent, ToWorker};
 use wsgid_protocol::{GroupConfig, runs::Runs, text};
 
-use super::isolation;
+use super::isolated_groups;
 use super::{Supervisor, access::HttpdGeneration, requested::is_configured};
 use crate::config::standalone;
 use crate::notify;
@@ -140,7 +140,7 @@ impl Supervisor {
         server: &ServerFacts,
         default: identity::DefaultAccount,
     ) -> Vec<String> {
-        isolation::keep_apart(&mut new);
+        isolated_groups::keep_apart(&mut new);
         let names: Vec<String> = new.iter().map(|config| config.name.clone()).collect();
         let mut problems: Vec<String> = new
             .into_iter()

@@ -2,63 +2,15 @@
 //! change and when a worker starts, the directories of each group's own, and what the
 //! launchers say is in force. The restrictions themselves are `crate::isolation`'s.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::FromWorker;
-use wsgid_protocol::isolation::{IsolationPlaces, IsolationReport, IsolationStatus};
+use wsgid_protocol::isolation::IsolationPlaces;
 
 use super::Supervisor;
-use super::groups::ProcessGroup;
-use crate::isolation::neighbours::{far_from, paths_of_others};
-use crate::isolation::temporary::TemporaryDirectories;
+use super::isolated_groups::bounded;
+use crate::isolation::neighbours::paths_of_others;
 use crate::process::worker_task::WorkerEvent;
 use wsgid_policy::ids::WorkerId;
-
-/// Restrictions that a report may name, and bytes of each text: it comes by the socket
-/// that is the site's a moment later.
-const PARTS_MAX: usize = 32;
-const TEXT_MAX: usize = 512;
-
-/// What isolated groups need.
-pub(super) struct IsolatedGroups {
-    pub(super) directories: TemporaryDirectories,
-    /// Sockets that commands and requests come by.
-    sockets: Vec<PathBuf>,
-    /// Processes whose launcher has not said yet what is in force, and their groups.
-    awaited: BTreeMap<WorkerId, String>,
-}
-
-impl IsolatedGroups {
-    pub(super) fn new(sockets: Vec<PathBuf>) -> Self {
-        Self {
-            directories: TemporaryDirectories::new(),
-            sockets,
-            awaited: BTreeMap::new(),
-        }
-    }
-}
-
-/// Names in each isolated definition what sites of the same user have that isolation
-/// would not hide by itself: its workers are replaced when that changes.
-pub(super) fn keep_apart(groups: &mut [GroupConfig]) {
-    let isolated = |config: &GroupConfig| config.is_isolated();
-    let found: Vec<Vec<PathBuf>> = groups
-        .iter()
-        .map(|config| {
-            let same_user = groups.iter().filter(|other| other.user == config.user);
-            if isolated(config) {
-                far_from(config, same_user)
-            } else {
-                Vec::new()
-            }
-        })
-        .collect();
-    for (config, apart_from) in groups.iter_mut().zip(found) {
-        config.apart_from = apart_from;
-    }
-}
 
 impl Supervisor {
     /// What is ready for a worker that starts now.
@@ -108,27 +60,4 @@ impl Supervisor {
         }
         group.isolation = report;
     }
-}
-
-fn bounded(report: &IsolationReport) -> IsolationReport {
-    let bound = |texts: &[String]| {
-        let texts = texts.iter().take(PARTS_MAX);
-        texts
-            .map(|text| super::workers::cut(text.clone(), TEXT_MAX))
-            .collect()
-    };
-    IsolationReport {
-        in_force: bound(&report.in_force),
-        missing: bound(&report.missing),
-    }
-}
-
-/// What the status of a group says.
-pub(super) fn status(group: &ProcessGroup) -> Option<IsolationStatus> {
-    let config = &group.definition.config;
-    config.is_isolated().then(|| IsolationStatus {
-        preset: config.isolation,
-        in_force: group.isolation.in_force.clone(),
-        missing: group.isolation.missing.clone(),
-    })
 }

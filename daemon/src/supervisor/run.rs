@@ -14,7 +14,7 @@ use wsgid_protocol::control::{FromParent, ToParent};
 use wsgid_protocol::text;
 
 use super::inputs::{Inputs, report};
-use super::isolation::IsolatedGroups;
+use super::isolated_groups::IsolatedGroups;
 use super::{
     Supervisor,
     access::Access,

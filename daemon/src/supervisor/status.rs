@@ -15,7 +15,7 @@ use wsgid_protocol::status::{
 };
 
 use super::in_flight::RequestRoom;
-use super::isolation;
+use super::isolated_groups;
 use super::operators::StatusQuestion;
 use super::pools::{Cause, GivenUp, PoolEntry};
 use super::state_time::seconds;
@@ -124,7 +124,7 @@ impl Supervisor {
             log: own_log(&config.log),
             memory: self.memory_of(name, group),
             totals: self.totals.of(name),
-            isolation: isolation::status(group),
+            isolation: isolated_groups::status(group),
             pools: pools
                 .filter_map(|pool| Some(self.pool_status(self.pools.get(pool)?, telling)))
                 .collect(),

@@ -14,11 +14,11 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::Identity;
 use wsgid_protocol::isolation::{Isolation, IsolationPlaces};
 
-use super::Wants;
 use super::neighbours::{
     COVERS, Hiding, directory_beside, hiding_of, is_below, is_covered, own_roots,
 };
-use crate::process::user_rights::as_user;
+use super::wants::Wants;
+use crate::user_rights::as_user;
 use links::{Resolved, resolve, where_it_is};
 
 /// Where a site has directories of its own.
