@@ -1,0 +1,29 @@
+"""Attacks on the supervisor, httpd and their sockets."""
+
+import os
+import socket
+import subprocess
+
+from calls import Refused
+
+
+def attack_control_socket(target):
+    with socket.socket(socket.AF_UNIX) as own:
+        own.settimeout(5)
+        own.connect(target["control"])
+    said = subprocess.run([target["wsgid"], "stop", target["spare"], "--socket", target["control"]],
+                          capture_output=True, text=True, timeout=15)
+    if said.returncode:
+        raise Refused((said.stdout + said.stderr).strip())
+    return said.stdout.strip()
+
+
+def attack_request_socket(target):
+    with socket.socket(socket.AF_UNIX) as own:
+        own.connect(target["requests"])
+    return "connected"
+
+
+def attack_log_of_httpd(target):
+    with open(target["error_log"]) as file:
+        return "read: " + file.readline().strip()

@@ -1,0 +1,194 @@
+//! The sites of a case: who attacks, and whom.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wsgid_tests::{Builder, Json, Python, TestUser, site, users};
+
+use crate::places::{self, Directory, Places};
+
+/// What `isolation=` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Preset {
+    None,
+    Private,
+    Strict,
+}
+
+impl Preset {
+    const ALL: [Self; 3] = [Self::None, Self::Private, Self::Strict];
+
+    /// Those that there are.
+    pub(crate) fn all() -> &'static [Self] {
+        let known = wsgid_protocol::option::TABLE
+            .iter()
+            .any(|row| row.name == "isolation");
+        if known { &Self::ALL } else { &Self::ALL[..1] }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Private => "private",
+            Self::Strict => "strict",
+        }
+    }
+
+    /// The words for a group whose home this is.
+    pub(crate) fn options(self, home: &Path) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Private => "isolation=private".to_owned(),
+            Self::Strict => format!("isolation=strict read-write-paths={}", home.display()),
+        }
+    }
+}
+
+/// One site, and where it has what.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) name: String,
+    pub(crate) user: Option<TestUser>,
+    pub(crate) preset: Preset,
+    pub(crate) secret: String,
+    pub(crate) home: PathBuf,
+    pub(crate) etc: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) elsewhere: PathBuf,
+    in_home: PathBuf,
+    in_var_www: PathBuf,
+    _bus: Directory,
+}
+
+impl Site {
+    /// A site of those of `tests/apps/isolation`: `victim` or `attacker`.
+    pub(crate) fn make(
+        places: &Places,
+        name: &str,
+        application: &str,
+        user: Option<&TestUser>,
+        preset: Preset,
+    ) -> Self {
+        let secret = format!("secret-of-{name}-{}", std::process::id());
+        let own = places.sites.of(name, user);
+        let home = places.sites.of(&format!("{name}/site"), user);
+        places::mode(&home, 0o711);
+        for entry in fs::read_dir(site::apps().join("isolation")).expect("it is there") {
+            let path = entry.expect("it can be read").path();
+            let text = fs::read_to_string(&path).expect("a script is text");
+            let file = path.file_name().expect("it has a name");
+            places::write(&home.join(file), &text, 0o644, user);
+        }
+        let script = format!("# {secret}\nfrom {application} import application\n");
+        let settings = format!("SECRET = '{secret}'\n");
+        let environment = format!("SITE_SECRET={secret}\n");
+        places::write(&home.join("wsgi.py"), &script, 0o644, user);
+        places::write(&home.join("settings.py"), &settings, 0o644, user);
+        places::write(&home.join("site.env"), &environment, 0o600, user);
+        let [elsewhere, in_home, in_var_www] =
+            [&places.elsewhere, &places.homes, &places.www].map(|place| place.of(name, user));
+        places::write(&elsewhere.join("settings.py"), &settings, 0o644, user);
+        places::write(&elsewhere.join(&secret), "", 0o644, user);
+        places::write(&in_home.join("profile"), &settings, 0o644, user);
+        places::write(&in_var_www.join("settings.py"), &settings, 0o644, user);
+        let etc = places.etc.path().join(format!("{name}.env"));
+        places::write(&etc, &environment, 0o640, None);
+        if let Some(user) = user.filter(|_| users::is_root()) {
+            std::os::unix::fs::chown(&etc, None, Some(user.gid)).expect("root can do that");
+        }
+        let bus = Directory::below(&match user {
+            Some(user) => format!("/run/user/{}", user.uid),
+            None => "/run/user/0".to_owned(),
+        });
+        let bus_of_user = bus.of("systemd", user);
+        places::mode(&bus_of_user, 0o700);
+        let sockets = serde_json::json!({
+            "tmp": format!("/tmp/{}.sock", planted(places, name)),
+            "run": places.run.of(name, user).join("socket"),
+            "beside": own.join("socket"),
+            "bus": bus_of_user.join("bus"),
+        });
+        let number: i32 = name
+            .bytes()
+            .fold(7, |sum, byte| sum * 31 % 251 + i32::from(byte));
+        let values = serde_json::json!({
+            "sockets": sockets,
+            "abstract": planted(places, name),
+            "datagram": format!("{}-d", planted(places, name)),
+            "temporary": format!("/tmp/{}.temporary", planted(places, name)),
+            "key": i32::try_from(std::process::id() & 0xffff).expect("it fits") << 12 | number,
+            "queue": planted(places, name),
+            "keyring": planted(places, name),
+        });
+        places::write(&home.join("places.json"), &values.to_string(), 0o644, user);
+        Self {
+            name: name.to_owned(),
+            user: user.cloned(),
+            preset,
+            secret,
+            log: places.log.of(name, user).join("site.log"),
+            home,
+            etc,
+            elsewhere,
+            in_home,
+            in_var_www,
+            _bus: bus,
+        }
+    }
+
+    /// Adds its group, with more options, and where it is served.
+    pub(crate) fn serve(&self, builder: Builder, more: &str) -> Builder {
+        let identity = self.user.as_ref().filter(|_| users::is_root());
+        let identity = identity.map_or_else(String::new, |user| {
+            format!("user={} group={}", user.name, user.group)
+        });
+        let home = self.home.display();
+        let options = format!(
+            "processes=1 threads=4 {identity} home={home} python-path={home} python-home={} env-file={} log-file={} \
+             script-directories={} display-name={} {} {more}",
+            Python::any().home.display(),
+            self.etc.display(),
+            self.log.display(),
+            self.elsewhere.display(),
+            self.name,
+            self.preset.options(&self.home),
+        );
+        builder.daemon(&self.name, &options).mount(
+            &format!("/{}", self.name),
+            &self.home.join("wsgi.py"),
+            &self.name,
+        )
+    }
+
+    /// What an attacker is told, with what the site says of itself.
+    pub(crate) fn described(&self, state: Json, url: String) -> Json {
+        let mut all = state;
+        let uid = self
+            .user
+            .as_ref()
+            .map_or_else(|| nix::unistd::geteuid().as_raw(), |user| user.uid);
+        let own = serde_json::json!({
+            "name": self.name,
+            "secret": self.secret,
+            "url": url,
+            "uid": uid,
+            "home": self.home,
+            "etc": self.etc,
+            "log": self.log,
+            "elsewhere": self.elsewhere,
+            "in_home": self.in_home,
+            "in_var_www": self.in_var_www,
+            "spare": format!("{}-spare", self.name),
+        });
+        let (all_map, own_map) = (all.as_object_mut(), own.as_object());
+        let all_map = all_map.expect("a state is a map");
+        all_map.extend(own_map.expect("it is a map").clone());
+        all
+    }
+}
+
+/// A name that no other run of the tests uses.
+fn planted(places: &Places, name: &str) -> String {
+    let run = places.sites.path().file_name().expect("it has a name");
+    format!("{}-{name}", run.to_string_lossy())
+}

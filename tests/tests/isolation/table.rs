@@ -1,0 +1,204 @@
+//! The attacks of `tests/apps/isolation`, and which of them are possible with which preset: what
+//! the suite asserts, and what `page` prints.
+
+/// What keeps an attack from its aim, as the page says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Means {
+    /// The site's own view of the files.
+    Mounts,
+    /// Its own name space for queues and shared memory.
+    Ipc,
+    /// The kernel lets it act on its own processes alone.
+    Landlock,
+    /// Its system calls are filtered.
+    Seccomp,
+    /// The address families that it may use are listed.
+    Families,
+    /// The limit for core files is zero.
+    Limit,
+    /// What every worker has, with `isolation=none` too.
+    Always,
+    /// Nothing.
+    Nothing,
+}
+
+impl Means {
+    pub(crate) const fn words(self) -> &'static str {
+        match self {
+            Self::Mounts => "mounts",
+            Self::Ipc => "IPC name space",
+            Self::Landlock => "landlock",
+            Self::Seccomp => "system calls",
+            Self::Families => "address families",
+            Self::Limit => "limit",
+            Self::Always => "user, `no_new_privs`, no capabilities",
+            Self::Nothing => "–",
+        }
+    }
+}
+
+/// By preset (`none`, `private`, `strict`), and there against a site of the same user and one of
+/// another: whether it is possible.
+type Possible = [[bool; 2]; 3];
+
+/// Files and sockets that all may read, and what asks for no permission.
+const FOR_ALL: Possible = [[true, true], [false, false], [false, false]];
+/// What belongs to one user.
+const FOR_ITS_USER: Possible = [[true, false], [false, false], [false, false]];
+const NEVER: Possible = [[false, false], [false, false], [false, false]];
+const ALWAYS: Possible = [[true, true], [true, true], [true, true]];
+const UNLESS_STRICT: Possible = [[true, true], [true, true], [false, false]];
+
+/// One attack.
+#[derive(Debug)]
+pub(crate) struct Attack {
+    /// Its function is `attack_NAME`.
+    pub(crate) name: &'static str,
+    /// What it is, for the page.
+    pub(crate) what: &'static str,
+    /// What is expected of it.
+    pub(crate) possible: Possible,
+    /// Whether it is against another site, of the same user and of another.
+    pub(crate) on_a_site: bool,
+    /// Whether there are machines on which it is impossible without isolation too.
+    pub(crate) needs_machine: bool,
+    /// What stops it.
+    pub(crate) by: Means,
+}
+
+/// Of the page's parts.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) title: &'static str,
+    pub(crate) attacks: &'static [Attack],
+}
+
+macro_rules! part {
+    ($title:literal, $on_a_site:literal: $($name:literal $what:literal, $possible:ident, $by:ident $($machine:ident)?;)*) => {
+        Part {
+            title: $title,
+            attacks: &[$(Attack {
+                name: $name,
+                what: $what,
+                possible: $possible,
+                on_a_site: $on_a_site,
+                needs_machine: part!(@ $($machine)?),
+                by: Means::$by,
+            }),*],
+        }
+    };
+    (@) => { false };
+    (@ machine) => { true };
+}
+
+/// All of them.
+pub(crate) const PARTS: &[Part] = &[
+    part! { "Files of another site", true:
+        "script" "read its script", FOR_ALL, Mounts;
+        "settings" "read its settings", FOR_ALL, Mounts;
+        "env_file" "read a file of secrets in its home, mode 0600", FOR_ITS_USER, Mounts;
+        "env_file_in_etc" "read its `env-file=` in a directory of root's", FOR_ITS_USER, Mounts;
+        "log" "read its `log-file=` in `/var/log`", FOR_ITS_USER, Mounts;
+        "elsewhere" "read its scripts in `/opt`", FOR_ALL, Mounts;
+        "list" "list a directory of its", FOR_ALL, Mounts;
+        "in_home" "read a directory of its user's in `/home`", FOR_ALL, Mounts;
+        "in_var_www" "read a directory of its user's in `/var/www`", FOR_ALL, Mounts;
+        "link_to" "read by a symbolic link to its home", FOR_ALL, Mounts;
+        "hard_link" "read by a hard link to its settings", FOR_ITS_USER, Mounts;
+        "write" "make a file in its home", FOR_ITS_USER, Mounts;
+        "change" "change its settings", FOR_ITS_USER, Mounts;
+        "temporary_file" "read its file in `/tmp`", FOR_ALL, Mounts;
+        "plant_in_tmp" "plant a file in `/tmp` under a name that it reads", FOR_ALL, Mounts;
+        "plant_in_var_tmp" "the same in `/var/tmp`", FOR_ALL, Mounts;
+        "plant_in_shm" "the same in `/dev/shm`", FOR_ALL, Mounts;
+    },
+    part! { "Processes of another site", true:
+        "list_processes" "see it in the list of processes", FOR_ALL, Mounts;
+        "command_line" "read `/proc/PID/cmdline`", FOR_ALL, Mounts;
+        "environ" "read `/proc/PID/environ`", FOR_ITS_USER, Mounts;
+        "thread_environ" "the same by the number of a thread", FOR_ITS_USER, Mounts;
+        "memory" "read `/proc/PID/mem`", FOR_ITS_USER, Mounts;
+        "maps" "read `/proc/PID/maps`", FOR_ITS_USER, Mounts;
+        "open_file" "open its files by `/proc/PID/fd`", FOR_ITS_USER, Mounts;
+        "directory" "read by `/proc/PID/cwd`", FOR_ITS_USER, Mounts;
+        "root" "read by `/proc/PID/root`", FOR_ITS_USER, Mounts;
+        "memory_score" "write `/proc/PID/oom_score_adj`", FOR_ITS_USER, Mounts;
+        "kill" "send a signal: `kill`", FOR_ITS_USER, Landlock;
+        "kill_thread" "`tgkill`", FOR_ITS_USER, Landlock;
+        "kill_by_descriptor" "`pidfd_send_signal`", FOR_ITS_USER, Landlock;
+        "queue_signal" "`rt_sigqueueinfo`", FOR_ITS_USER, Landlock;
+        "kill_all" "`kill(-1)`", FOR_ITS_USER, Landlock;
+        "kill_group" "`kill` of its process group", FOR_ITS_USER, Landlock;
+        "signal_by_socket" "have the kernel send one (`F_SETOWN`)", FOR_ITS_USER, Landlock;
+        "trace" "`ptrace`: attach and read", FOR_ITS_USER, Landlock;
+        "seize" "`ptrace`: seize", FOR_ITS_USER, Landlock;
+        "read_memory" "`process_vm_readv`", FOR_ITS_USER, Landlock;
+        "write_memory" "`process_vm_writev`", FOR_ITS_USER, Landlock;
+        "take_descriptor" "`pidfd_getfd`", FOR_ITS_USER, Landlock;
+        "compare" "`kcmp`", FOR_ITS_USER, Landlock machine;
+        "count_instructions" "`perf_event_open` on it", FOR_ITS_USER, Seccomp machine;
+        "limits" "lower its limits: `prlimit`", FOR_ITS_USER, Seccomp;
+        "priority" "lower its priority: `setpriority`", FOR_ITS_USER, Seccomp;
+        "priority_of_group" "the same for its process group", FOR_ITS_USER, Seccomp;
+        "priority_of_user" "the same for all processes of its user", FOR_ITS_USER, Seccomp;
+        "input_priority" "`ioprio_set`", FOR_ITS_USER, Seccomp;
+        "processors" "`sched_setaffinity`", FOR_ITS_USER, Seccomp;
+        "scheduler" "`sched_setscheduler`", FOR_ITS_USER, Seccomp;
+        "scheduler_attributes" "`sched_setattr`", FOR_ITS_USER, Seccomp;
+    },
+    part! { "What another site talks by", true:
+        "abstract_socket" "connect to its abstract socket", FOR_ALL, Landlock;
+        "abstract_datagrams" "send a datagram to one", FOR_ALL, Landlock;
+        "socket_in_tmp" "connect to its socket in `/tmp`", FOR_ALL, Mounts;
+        "socket_in_run" "in `/run`", FOR_ALL, Mounts;
+        "socket_beside" "beside its home", FOR_ALL, Mounts;
+        "bus" "in `/run/user/UID`, as the user's systemd and D-Bus", FOR_ITS_USER, Mounts;
+        "shared_memory" "attach its System V shared memory", FOR_ITS_USER, Ipc;
+        "message_queue" "take from its System V message queue", FOR_ITS_USER, Ipc;
+        "semaphore" "set its System V semaphore", FOR_ITS_USER, Ipc;
+        "posix_queue" "take from its POSIX message queue", FOR_ITS_USER, Ipc;
+        "key" "read its key in the keyring of the user", FOR_ITS_USER, Seccomp machine;
+        "terminal" "write on its terminal", FOR_ITS_USER, Mounts;
+        "control_socket" "`wsgid stop` for it", FOR_ITS_USER, Mounts;
+        "request_socket" "connect to `httpd.sock`", NEVER, Always;
+        "names_of_sockets" "read the names of its sockets in `/proc/net/unix`", ALWAYS, Nothing;
+        "port" "connect to its TCP port on this machine", ALWAYS, Nothing;
+    },
+    part! { "The machine", false:
+        "write_etc" "write a directory of its user's below `/etc`", FOR_ALL, Mounts;
+        "write_usr" "below `/usr`", FOR_ALL, Mounts;
+        "write_var" "below `/var/lib`", FOR_ALL, Mounts;
+        "device" "open a device node that all may open", FOR_ALL, Mounts;
+        "setuid" "run a setuid program of root's, with `no-new-privileges=Off`", FOR_ALL, Mounts;
+        "core" "write a core file", FOR_ALL, Limit machine;
+        "log_of_httpd" "read httpd's error log, where it is closed", NEVER, Always;
+        "mount_calls" "reach the kernel's `mount` and its like", FOR_ALL, Seccomp machine;
+        "mount" "mount a file system, in name spaces of its own", FOR_ALL, Seccomp machine;
+        "user_name_space" "a user name space", FOR_ALL, Seccomp machine;
+        "mount_name_space" "with one for mounts", FOR_ALL, Seccomp machine;
+        "pid_name_space" "with one for processes", FOR_ALL, Seccomp machine;
+        "network_name_space" "with one for the network", FOR_ALL, Seccomp machine;
+        "clone" "by `clone`", FOR_ALL, Seccomp machine;
+        "clone3" "by `clone3`", FOR_ALL, Seccomp machine;
+        "32_bit" "by the gate for programs of 32 bit", FOR_ALL, Seccomp machine;
+        "x32" "`keyctl` by the number that x32 has for it", FOR_ALL, Seccomp machine;
+        "join_name_space" "`setns`", FOR_ALL, Seccomp machine;
+        "bpf" "reach the kernel's `bpf`", FOR_ALL, Seccomp machine;
+        "count_own" "`perf_event_open` on itself", FOR_ALL, Seccomp machine;
+        "user_faults" "`userfaultfd`", FOR_ALL, Seccomp machine;
+        "io_uring" "`io_uring_setup`", FOR_ALL, Seccomp machine;
+        "own_key" "`add_key`", FOR_ALL, Seccomp machine;
+        "quota" "reach the kernel's `quotactl`", FOR_ALL, Seccomp machine;
+        "administration" "`kexec_load`, modules, `swapon`, `reboot`, `acct`", NEVER, Always;
+        "raw_socket" "a raw socket, in name spaces of its own", FOR_ALL, Seccomp machine;
+        "packet_socket" "a packet socket, the same way", FOR_ALL, Seccomp machine;
+        "vsock" "a socket of AF_VSOCK", UNLESS_STRICT, Families machine;
+        "alg" "of AF_ALG", UNLESS_STRICT, Families machine;
+        "typed" "TIOCSTI on a terminal of its own", ALWAYS, Nothing machine;
+    },
+];
+
+/// All attacks in the order of the page.
+pub(crate) fn attacks() -> impl Iterator<Item = &'static Attack> {
+    PARTS.iter().flat_map(|part| part.attacks)
+}
