@@ -178,3 +178,19 @@ def attack_core(target):
     if not found:
         raise Refused("no core file; RLIMIT_CORE is %d" % most)
     return "written: " + found[0]
+
+
+def attack_exchange(target):
+    """Puts a link in the place of something of its own, or another text into a file of its own."""
+    path = target["path"]
+    os.rename(path, path + ".old")
+    if "text" in target:
+        with open(path, "w") as file:
+            file.write(target["text"])
+    else:
+        os.symlink(target["leads_to"], path)
+    return "exchanged: " + path
+
+
+def attack_read(target):
+    return read(target["reads"], target)

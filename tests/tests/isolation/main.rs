@@ -1,16 +1,34 @@
 //! Attacks from inside a worker on another site, of the same user and of another, and on the
 //! machine: with each preset those are possible that the table says, and no others.
 
+mod links;
 mod page;
 mod places;
 mod run;
+mod server;
 mod sites;
 mod table;
 
-use wsgid_tests::{Httpd, Limit, case, users};
+use std::time::{Duration, Instant};
 
-use run::{Pair, Server};
-use sites::Preset;
+use wsgid_tests::{Limit, case, heavy_case, note, users};
+
+use run::{Came, Everybody, Pair, attack};
+use server::{Ground, Server};
+use sites::{Preset, Site};
+use table::Attack;
+
+/// Attacks of one preset, on sites with the same and on sites without isolation: whoever attacks
+/// is held by its own isolation.
+fn pairs(all: &Everybody, preset: Preset) -> Vec<Pair<'_>> {
+    let mut victims = vec![preset, Preset::None];
+    victims.dedup();
+    let pair = |victims| Pair {
+        attacker: all.attacker(preset),
+        victims: all.victims(victims),
+    };
+    victims.into_iter().map(pair).collect()
+}
 
 #[test]
 fn root_attacks_are_possible_where_the_table_says_so() {
@@ -19,22 +37,109 @@ fn root_attacks_are_possible_where_the_table_says_so() {
             return;
         };
         let presets = Preset::all();
-        let server = Server::start(Httpd::builder(), &[Some(one), Some(two)], presets);
+        let all = Everybody::start(Ground::of(None), &[Some(one), Some(two)], presets);
         let mut wrong = Vec::new();
-        for preset in presets.iter().copied() {
-            // Whoever attacks is held by its own isolation, whether the other has one or not.
-            for victims in [preset, Preset::None] {
-                let pair = Pair {
-                    attacker: server.attacker(preset),
-                    victims: server.victims(victims),
-                };
-                wrong.extend(server.attack_all(&pair, |_| true));
-                if preset == Preset::None {
-                    break;
-                }
+        for preset in presets {
+            for pair in pairs(&all, *preset) {
+                let expected = |attack: &Attack| Some(attack.possible[*preset as usize]);
+                wrong.extend(all.attack_all(&pair, expected));
             }
         }
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        all.server.httpd.stop();
+    });
+}
+
+/// What is otherwise where an ordinary user runs httpd, with `none` and with `private`: sockets and
+/// logs are that user's, and the kernel lets it mount no `/proc`.
+const WITHOUT_ROOT: &[(&str, [bool; 2])] = &[
+    ("request_socket", [true, false]),
+    ("list_processes", [true, true]),
+    ("command_line", [true, true]),
+    ("memory_score", [true, true]),
+];
+
+#[test]
+fn attacks_without_root_are_possible_where_the_list_says_so() {
+    case(Limit::seconds(300), || {
+        let user = users::three().map(|users| &users[2]);
+        let presets = &Preset::all()[..Preset::all().len().min(2)];
+        let all = Everybody::start(Ground::of(user), &[user], presets);
+        let mut wrong = Vec::new();
+        for preset in presets {
+            let expected = |attack: &Attack| {
+                let needs_root = ["device", "setuid"].contains(&attack.name) && user.is_none();
+                if needs_root || attack.name == "log_of_httpd" {
+                    return None;
+                }
+                let otherwise = WITHOUT_ROOT.iter().find(|(name, _)| *name == attack.name);
+                let [same, other] = attack.possible[*preset as usize];
+                let same = otherwise.map_or(same, |(_, possible)| possible[*preset as usize]);
+                Some([same, other])
+            };
+            for pair in pairs(&all, *preset) {
+                wrong.extend(all.attack_all(&pair, expected));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        all.server.httpd.stop();
+    });
+}
+
+/// What stops setuid programs is `no_new_privs`: without it they are root's.
+#[test]
+fn root_a_setuid_program_is_root_only_with_no_new_privileges_off() {
+    case(Limit::default(), || {
+        let Some([user, ..]) = users::three() else {
+            return;
+        };
+        let mut ground = Ground::of(None);
+        let site = Site::make(&ground.places, "a", "attacker", Some(user), Preset::None);
+        ground.serve(&site, "no-new-privileges=Off");
+        let server = ground.start();
+        let target = serde_json::json!({"setuid": server.places.setuid()});
+        let came = attack(&server.httpd, "a", "setuid", &target);
+        assert!(matches!(came, Came::Done(_)), "{came:?}");
         server.httpd.stop();
     });
+}
+
+/// What isolation costs: the time from `wsgid start` to the first answer, which has the start of
+/// the program itself and of Python in it.
+#[test]
+fn worker_starts_are_timed_with_each_preset() {
+    heavy_case(Limit::seconds(200), || {
+        let user = users::three().map(|users| &users[0]);
+        let mut ground = Ground::of(None);
+        let make = |preset: &Preset| {
+            let name = format!("start-{}", preset.name());
+            Site::make(&ground.places, &name, "hello", user, *preset)
+        };
+        let sites: Vec<Site> = Preset::all().iter().map(make).collect();
+        for site in &sites {
+            ground.serve(site, "");
+        }
+        let server = ground.start();
+        for site in &sites {
+            let mut times: Vec<Duration> =
+                (0..20).map(|_| start_time(&server, &site.name)).collect();
+            times.sort();
+            let (median, least, most) = (times[10], times[0], times[19]);
+            let preset = site.preset.name();
+            note(&format!(
+                "{preset}: {median:.1?} (median of 20; {least:.1?} to {most:.1?})"
+            ));
+        }
+        server.httpd.stop();
+    });
+}
+
+fn start_time(server: &Server, group: &str) -> Duration {
+    let (stopped, said) = server.wsgid(&["stop", group]);
+    assert!(stopped, "{said}");
+    let begun = Instant::now();
+    let (started, said) = server.wsgid(&["start", group]);
+    assert!(started, "{said}");
+    assert_eq!(server.httpd.get(&format!("/{group}")).status, 200);
+    begun.elapsed()
 }

@@ -1,14 +1,24 @@
 //! Directories all over the machine for the time of a case: where sites have what others are after.
 //! As an ordinary user all of them lie in one temporary directory.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 use wsgid_tests::{TestUser, users};
 
-/// One that is removed when it is dropped, with those above it that had to be made.
+/// Those above directories of a case that had to be made, and are in the way of nobody.
+static MADE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn made() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    MADE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One that is removed when it is dropped, and those above it with the last that is in them.
 #[derive(Debug)]
 pub(crate) struct Directory {
     // First: what is above goes last.
@@ -16,14 +26,18 @@ pub(crate) struct Directory {
     _above: Above,
 }
 
-/// Directories that were made, outermost first; they are removed where nothing is left in them.
 #[derive(Debug)]
-struct Above(Vec<PathBuf>);
+struct Above;
 
 impl Drop for Above {
     fn drop(&mut self) {
-        for path in self.0.iter().rev() {
-            let _ = fs::remove_dir(path);
+        // Those below first.
+        let mut all = made();
+        let removed: Vec<PathBuf> = all.iter().rev().cloned().collect();
+        for path in removed {
+            if fs::remove_dir(&path).is_ok() {
+                all.remove(&path);
+            }
         }
     }
 }
@@ -36,12 +50,15 @@ impl Directory {
         } else {
             std::env::temp_dir()
         };
+        // Nobody removes one meanwhile.
+        let mut all = made();
         let missing = parent.ancestors().take_while(|path| !path.exists());
-        let mut made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
-        made.reverse();
-        for path in &made {
-            fs::create_dir(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            mode(path, 0o755);
+        let mut missing: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        missing.reverse();
+        for path in missing {
+            fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            mode(&path, 0o755);
+            all.insert(path);
         }
         let directory = tempfile::Builder::new()
             .prefix("wsgid-isolation-")
@@ -50,7 +67,7 @@ impl Directory {
         mode(directory.path(), 0o755);
         Self {
             directory,
-            _above: Above(made),
+            _above: Above,
         }
     }
 
@@ -107,12 +124,12 @@ pub(crate) struct Device(pub(crate) PathBuf);
 
 impl Device {
     /// Another name of the null device, for all to open.
-    fn make() -> Option<Self> {
+    fn make(name: &OsStr) -> Option<Self> {
         use nix::sys::stat::{Mode, SFlag, makedev, mknod};
         if !users::is_root() {
             return None;
         }
-        let path = PathBuf::from(format!("/dev/wsgid-isolation-{}", std::process::id()));
+        let path = Path::new("/dev").join(name);
         let bits = Mode::from_bits_truncate(0o666);
         mknod(&path, SFlag::S_IFCHR, bits, makedev(1, 3)).ok()?;
         mode(&path, 0o666);
@@ -128,8 +145,10 @@ impl Drop for Device {
 
 impl Places {
     pub(crate) fn make() -> Self {
+        let sites = Directory::below("/srv");
         let places = Self {
-            sites: Directory::below("/srv"),
+            device: Device::make(sites.path().file_name().expect("it has a name")),
+            sites,
             etc: Directory::below("/etc"),
             usr: Directory::below("/usr/local/lib"),
             var: Directory::below("/var/lib"),
@@ -138,7 +157,6 @@ impl Places {
             homes: Directory::below("/home"),
             www: Directory::below("/var/www"),
             run: Directory::below("/run"),
-            device: Device::make(),
         };
         if users::is_root() {
             let program = places.setuid();

@@ -1,22 +1,16 @@
 //! The attacks, made: each attacker against the sites of a case, and what came of it beside what
 //! the table says.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
-
 use serde_json::json;
-use wsgid_tests::{Builder, Httpd, Json, Request, TestUser, artifacts, control, eventually, note};
+use wsgid_tests::{Httpd, Json, Request, TestUser, note};
 
-use crate::places::{self, Places};
+use crate::server::{Ground, Server};
 use crate::sites::{Preset, Site};
 use crate::table::{Attack, Means, attacks};
 
-const SOON: Duration = Duration::from_secs(30);
-
 /// What came of one attack.
 #[derive(Debug)]
-enum Came {
+pub(crate) enum Came {
     Done(String),
     Refused(String),
     Lacking(String),
@@ -24,11 +18,8 @@ enum Came {
 
 /// A server with its sites.
 #[derive(Debug)]
-pub(crate) struct Server {
-    pub(crate) httpd: Httpd,
-    pub(crate) places: Places,
-    wsgid: PathBuf,
-    control: PathBuf,
+pub(crate) struct Everybody {
+    pub(crate) server: Server,
     attackers: Vec<Site>,
     victims: Vec<Site>,
 }
@@ -39,45 +30,32 @@ pub(crate) struct Pair<'s> {
     pub(crate) victims: Vec<&'s Site>,
 }
 
-impl Server {
+impl Everybody {
     /// For each preset an attacker, a site of its user, and where there are two users one of the other.
-    pub(crate) fn start(builder: Builder, users: &[Option<&TestUser>], presets: &[Preset]) -> Self {
-        let places = Places::make();
-        let sockets = places.var.path().join("sockets");
-        let mut builder = builder
-            .line("WSGIRestrictSignal Off")
-            .line(format!("WSGISocketPrefix {}/wsgi", sockets.display()));
-        places.var.of("sockets", None);
-        let wsgid = builder.copied_artifacts().join("wsgid");
+    pub(crate) fn start(
+        mut ground: Ground,
+        owners: &[Option<&TestUser>],
+        presets: &[Preset],
+    ) -> Self {
         let (mut attackers, mut victims) = (Vec::new(), Vec::new());
         for preset in presets {
             let name = format!("a-{}", preset.name());
-            let site = Site::make(&places, &name, "attacker", users[0], *preset);
-            for place in [&places.etc, &places.usr, &places.var] {
+            let site = Site::make(&ground.places, &name, "attacker", owners[0], *preset);
+            for place in [&ground.places.etc, &ground.places.usr, &ground.places.var] {
                 place.of(&name, site.user.as_ref());
             }
-            builder = site.serve(builder, "no-new-privileges=Off");
+            ground.serve(&site, "");
             attackers.push(site);
-            for (letter, user) in ["b", "c"].iter().zip(users) {
+            for (letter, user) in ["b", "c"].iter().zip(owners) {
                 let name = format!("{letter}-{}", preset.name());
-                let site = Site::make(&places, &name, "victim", *user, *preset);
-                builder = site.serve(builder, "");
-                let identity = user.filter(|_| wsgid_tests::users::is_root());
-                let identity = identity.map_or_else(String::new, |user| {
-                    format!("user={} group={}", user.name, user.group)
-                });
-                builder = builder.daemon(&format!("{name}-spare"), &identity);
+                let site = Site::make(&ground.places, &name, "victim", *user, *preset);
+                ground.serve(&site, "");
+                ground.spare(&site);
                 victims.push(site);
             }
         }
-        let httpd = builder.start();
-        places::mode(&httpd.root().join("error.log"), 0o600);
-        let control = eventually("the control socket", SOON, || control::socket(&sockets));
         Self {
-            httpd,
-            places,
-            wsgid,
-            control,
+            server: ground.start(),
             attackers,
             victims,
         }
@@ -93,73 +71,39 @@ impl Server {
         all.filter(|site| site.preset == preset).collect()
     }
 
-    /// Runs `wsgid` as whoever runs the tests.
-    pub(crate) fn wsgid(&self, args: &[&str]) {
-        let mut command = Command::new(artifacts::wsgid());
-        let out = command
-            .args(args)
-            .arg("--socket")
-            .arg(&self.control)
-            .output();
-        let out = out.expect("wsgid can be run");
-        assert!(
-            out.status.success(),
-            "{args:?}: {}",
-            String::from_utf8_lossy(&out.stderr)
-        );
-    }
-
     fn target(&self, attacker: &Site, site: &Site) -> Json {
         let at = format!("/{}", site.name);
-        let state = self.httpd.get(&format!("{at}/state"));
+        let state = self.server.httpd.get(&format!("{at}/state"));
         assert_eq!(
             state.status,
             200,
             "{at}: {}",
             String::from_utf8_lossy(&state.body)
         );
-        let mut target = site.described(state.json(), self.httpd.url(&at));
-        let sockets = self.control.with_file_name("httpd.sock");
+        let mut target = site.described(state.json(), self.server.httpd.url(&at));
+        let sockets = self.server.control.with_file_name("httpd.sock");
         let more = json!({
             "planted": attacker.name.clone() + "-" + &site.name,
-            "control": self.control,
+            "control": self.server.control,
             "requests": sockets,
-            "wsgid": self.wsgid,
-            "error_log": self.httpd.root().join("error.log"),
-            "own_in_etc": self.places.etc.path().join(&attacker.name),
-            "own_in_usr": self.places.usr.path().join(&attacker.name),
-            "own_in_var": self.places.var.path().join(&attacker.name),
-            "setuid": self.places.setuid(),
-            "device": self.places.device.as_ref().map(|device| &device.0),
+            "wsgid": self.server.wsgid,
+            "error_log": self.server.httpd.root().join("error.log"),
+            "own_in_etc": self.server.places.etc.path().join(&attacker.name),
+            "own_in_usr": self.server.places.usr.path().join(&attacker.name),
+            "own_in_var": self.server.places.var.path().join(&attacker.name),
+            "setuid": self.server.places.setuid(),
+            "device": self.server.places.device.as_ref().map(|device| &device.0),
         });
         let map = target.as_object_mut().expect("it is a map");
         map.extend(more.as_object().expect("it is a map").clone());
         target
     }
 
-    fn attack(&self, attacker: &Site, name: &str, target: &Json) -> Came {
-        let body = json!({"name": name, "target": target}).to_string();
-        let request = Request::post(&format!("/{}", attacker.name), body.into_bytes());
-        let answer = self.httpd.client().send(&request).expect("an answer");
-        let text = String::from_utf8_lossy(&answer.body).into_owned();
-        assert_eq!(answer.status, 200, "{name}: {text}");
-        let said = answer.json();
-        let word = |key: &str| said[key].as_str().map(str::to_owned);
-        if let Some(proof) = word("done") {
-            return Came::Done(proof);
-        }
-        if let Some(why) = word("refused") {
-            return Came::Refused(why);
-        }
-        let why = word("lacking").unwrap_or_else(|| panic!("{name}: {said}"));
-        Came::Lacking(why)
-    }
-
-    /// Makes all attacks that `wanted` lets through; gives what is not as the table has it.
+    /// Makes all attacks of which something is expected; gives what is otherwise.
     pub(crate) fn attack_all(
         &self,
         pair: &Pair<'_>,
-        wanted: impl Fn(&Attack) -> bool,
+        expected: impl Fn(&Attack) -> Option<[bool; 2]>,
     ) -> Vec<String> {
         let targets: Vec<Json> = pair
             .victims
@@ -167,20 +111,28 @@ impl Server {
             .map(|victim| self.target(pair.attacker, victim))
             .collect();
         let mut wrong = Vec::new();
-        for attack in attacks().filter(|attack| wanted(attack)) {
+        for attack in attacks() {
+            let Some(expected) = expected(attack) else {
+                continue;
+            };
             let times = if attack.on_a_site { targets.len() } else { 1 };
             for (whose, target) in targets.iter().enumerate().take(times) {
-                let came = self.attack(pair.attacker, attack.name, target);
-                let expected = attack.possible[pair.attacker.preset as usize][whose];
+                let came = crate::run::attack(
+                    &self.server.httpd,
+                    &pair.attacker.name,
+                    attack.name,
+                    target,
+                );
                 let who = &pair.victims[whose].name;
                 let place = format!("{}, {} on {who}", attack.name, pair.attacker.name);
                 if std::env::var_os("WSGID_SHOW_ATTACKS").is_some() {
                     note(&format!("{place}: {came:?}"));
                 }
                 if attack.name == "control_socket" && matches!(came, Came::Done(_)) {
-                    self.wsgid(&["start", &format!("{who}-spare")]);
+                    let (started, said) = self.server.wsgid(&["start", &format!("{who}-spare")]);
+                    assert!(started, "{said}");
                 }
-                if let Some(text) = judge(attack, pair.attacker.preset, expected, &came) {
+                if let Some(text) = judge(attack, pair.attacker.preset, expected[whose], &came) {
                     wrong.push(format!("{place}: {text}"));
                 }
             }
@@ -192,6 +144,25 @@ impl Server {
         }
         wrong
     }
+}
+
+/// Has a site make an attack.
+pub(crate) fn attack(httpd: &Httpd, site: &str, name: &str, target: &Json) -> Came {
+    let body = json!({"name": name, "target": target}).to_string();
+    let request = Request::post(&format!("/{}", site), body.into_bytes());
+    let answer = httpd.client().send(&request).expect("an answer");
+    let text = String::from_utf8_lossy(&answer.body).into_owned();
+    assert_eq!(answer.status, 200, "{name}: {text}");
+    let said = answer.json();
+    let word = |key: &str| said[key].as_str().map(str::to_owned);
+    if let Some(proof) = word("done") {
+        return Came::Done(proof);
+    }
+    if let Some(why) = word("refused") {
+        return Came::Refused(why);
+    }
+    let why = word("lacking").unwrap_or_else(|| panic!("{name}: {said}"));
+    Came::Lacking(why)
 }
 
 /// What is wrong with what came of an attack, if anything is.

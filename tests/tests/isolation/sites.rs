@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wsgid_tests::{Builder, Json, Python, TestUser, site, users};
+use wsgid_tests::{Json, Python, TestUser, site, users};
 
 use crate::places::{self, Directory, Places};
 
@@ -52,6 +52,7 @@ pub(crate) struct Site {
     pub(crate) preset: Preset,
     pub(crate) secret: String,
     pub(crate) home: PathBuf,
+    pub(crate) python_home: PathBuf,
     pub(crate) etc: PathBuf,
     pub(crate) log: PathBuf,
     pub(crate) elsewhere: PathBuf,
@@ -108,15 +109,16 @@ impl Site {
             "beside": own.join("socket"),
             "bus": bus_of_user.join("bus"),
         });
-        let number: i32 = name
-            .bytes()
-            .fold(7, |sum, byte| sum * 31 % 251 + i32::from(byte));
+        let known = planted(places, name);
+        let number = known.bytes().fold(7_u32, |sum, byte| {
+            sum.wrapping_mul(31).wrapping_add(byte.into())
+        });
         let values = serde_json::json!({
             "sockets": sockets,
             "abstract": planted(places, name),
             "datagram": format!("{}-d", planted(places, name)),
             "temporary": format!("/tmp/{}.temporary", planted(places, name)),
-            "key": i32::try_from(std::process::id() & 0xffff).expect("it fits") << 12 | number,
+            "key": number >> 1,
             "queue": planted(places, name),
             "keyring": planted(places, name),
         });
@@ -128,6 +130,7 @@ impl Site {
             secret,
             log: places.log.of(name, user).join("site.log"),
             home,
+            python_home: Python::any().home.clone(),
             etc,
             elsewhere,
             in_home,
@@ -136,27 +139,23 @@ impl Site {
         }
     }
 
-    /// Adds its group, with more options, and where it is served.
-    pub(crate) fn serve(&self, builder: Builder, more: &str) -> Builder {
-        let identity = self.user.as_ref().filter(|_| users::is_root());
-        let identity = identity.map_or_else(String::new, |user| {
-            format!("user={} group={}", user.name, user.group)
-        });
+    /// The options of its group, with those that name its user, and more of them.
+    pub(crate) fn options(&self, identity: &str, more: &str) -> String {
         let home = self.home.display();
-        let options = format!(
-            "processes=1 threads=4 {identity} home={home} python-path={home} python-home={} env-file={} log-file={} \
+        let python_path = if more.contains("python-path=") {
+            String::new()
+        } else {
+            format!("python-path={home}")
+        };
+        format!(
+            "processes=1 threads=4 {identity} home={home} {python_path} python-home={} env-file={} log-file={} \
              script-directories={} display-name={} {} {more}",
-            Python::any().home.display(),
+            self.python_home.display(),
             self.etc.display(),
             self.log.display(),
             self.elsewhere.display(),
             self.name,
             self.preset.options(&self.home),
-        );
-        builder.daemon(&self.name, &options).mount(
-            &format!("/{}", self.name),
-            &self.home.join("wsgi.py"),
-            &self.name,
         )
     }
 

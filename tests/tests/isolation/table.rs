@@ -169,7 +169,7 @@ pub(crate) const PARTS: &[Part] = &[
         "write_usr" "below `/usr`", FOR_ALL, Mounts;
         "write_var" "below `/var/lib`", FOR_ALL, Mounts;
         "device" "open a device node that all may open", FOR_ALL, Mounts;
-        "setuid" "run a setuid program of root's, with `no-new-privileges=Off`", FOR_ALL, Mounts;
+        "setuid" "become root by a setuid program", NEVER, Always;
         "core" "write a core file", FOR_ALL, Limit machine;
         "log_of_httpd" "read httpd's error log, where it is closed", NEVER, Always;
         "mount_calls" "reach the kernel's `mount` and its like", FOR_ALL, Seccomp machine;
