@@ -23,7 +23,7 @@ NUMBERS = {
     "io_uring_setup": (425, 425), "ioprio_get": (252, 31), "ioprio_set": (251, 30),
     "kcmp": (312, 272), "kexec_load": (246, 104), "keyctl": (250, 219), "mount": (165, 40),
     "mount_setattr": (442, 442), "move_mount": (429, 429), "mq_open": (240, 180),
-    "mq_timedreceive": (243, 183), "mq_timedsend": (242, 182), "open_tree": (428, 428),
+    "mq_timedreceive": (243, 183), "mq_timedsend": (242, 182), "mq_unlink": (241, 181), "open_tree": (428, 428),
     "perf_event_open": (298, 241), "pidfd_getfd": (438, 438), "pidfd_open": (434, 434),
     "pidfd_send_signal": (424, 424), "prlimit64": (302, 261), "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271), "ptrace": (101, 117), "quotactl": (179, 60),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use wsgid_tests::{Json, Python, TestUser, site, users};
 
@@ -58,6 +59,8 @@ pub(crate) struct Site {
     pub(crate) elsewhere: PathBuf,
     in_home: PathBuf,
     in_var_www: PathBuf,
+    key: u32,
+    queue: String,
     _bus: Directory,
 }
 
@@ -76,6 +79,9 @@ impl Site {
         places::mode(&home, 0o711);
         for entry in fs::read_dir(site::apps().join("isolation")).expect("it is there") {
             let path = entry.expect("it can be read").path();
+            if path.extension().is_none_or(|extension| extension != "py") {
+                continue;
+            }
             let text = fs::read_to_string(&path).expect("a script is text");
             let file = path.file_name().expect("it has a name");
             places::write(&home.join(file), &text, 0o644, user);
@@ -119,7 +125,7 @@ impl Site {
             "datagram": format!("{}-d", planted(places, name)),
             "temporary": format!("/tmp/{}.temporary", planted(places, name)),
             "key": number >> 1,
-            "queue": planted(places, name),
+            "queue": known,
             "keyring": planted(places, name),
         });
         places::write(&home.join("places.json"), &values.to_string(), 0o644, user);
@@ -135,6 +141,8 @@ impl Site {
             elsewhere,
             in_home,
             in_var_www,
+            key: number >> 1,
+            queue: known,
             _bus: bus,
         }
     }
@@ -183,6 +191,16 @@ impl Site {
         let all_map = all_map.expect("a state is a map");
         all_map.extend(own_map.expect("it is a map").clone());
         all
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let mut command = Command::new(&Python::any().program);
+        command
+            .arg("-B")
+            .arg(site::apps().join("isolation/clean.py"));
+        let _ = command.arg(self.key.to_string()).arg(&self.queue).status();
     }
 }
 
