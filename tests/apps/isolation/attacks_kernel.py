@@ -127,16 +127,10 @@ def attack_administration(target):
 
 
 def attack_x32(target):
-    """keyctl and unshare by the numbers of the x32 machine, in which a filter may not look."""
+    """keyctl by the number of the x32 machine, which a filter has to know too."""
     if MACHINE != "x86_64":
         raise Lacking("there are no such numbers on " + MACHINE)
-    try:
-        by_number(0x40000000 + 250, 0, -3, 0)
-    except OSError as error:
-        if error.errno == 38:
-            # A filter would have said something else.
-            raise Refused("this kernel has no x32")
-        raise
+    by_number(0x40000000 + 250, 0, -3, 0)
     return "the number of the session keyring"
 
 

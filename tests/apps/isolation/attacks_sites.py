@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 
-from calls import Refused
+from calls import Refused, call
 
 
 def attack_control_socket(target):
@@ -27,3 +27,8 @@ def attack_request_socket(target):
 def attack_log_of_httpd(target):
     with open(target["error_log"]) as file:
         return "read: " + file.readline().strip()
+
+
+def attack_supervisor(target):
+    call("ptrace", 0x4206, target["supervisor"], None, None)  # PTRACE_SEIZE
+    return "attached"

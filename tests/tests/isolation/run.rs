@@ -31,11 +31,13 @@ pub(crate) struct Pair<'s> {
 }
 
 impl Everybody {
-    /// For each preset an attacker, a site of its user, and where there are two users one of the other.
+    /// For each preset an attacker, with more options, a site of its user, and where there are two
+    /// users one of the other.
     pub(crate) fn start(
         mut ground: Ground,
         owners: &[Option<&TestUser>],
         presets: &[Preset],
+        more: &str,
     ) -> Self {
         let (mut attackers, mut victims) = (Vec::new(), Vec::new());
         for preset in presets {
@@ -44,7 +46,7 @@ impl Everybody {
             for place in [&ground.places.etc, &ground.places.usr, &ground.places.var] {
                 place.of(&name, site.user.as_ref());
             }
-            ground.serve(&site, "");
+            ground.serve(&site, more);
             attackers.push(site);
             for (letter, user) in ["b", "c"].iter().zip(owners) {
                 let name = format!("{letter}-{}", preset.name());
@@ -92,6 +94,7 @@ impl Everybody {
             "own_in_usr": self.server.places.usr.path().join(&attacker.name),
             "own_in_var": self.server.places.var.path().join(&attacker.name),
             "setuid": self.server.places.setuid(),
+            "supervisor": self.server.httpd.supervisor().map(|pid| pid.number),
             "device": self.server.places.device.as_ref().map(|device| &device.0),
         });
         let map = target.as_object_mut().expect("it is a map");
@@ -110,6 +113,7 @@ impl Everybody {
             .iter()
             .map(|victim| self.target(pair.attacker, victim))
             .collect();
+        let missing = self.server.missing(&pair.attacker.name);
         let mut wrong = Vec::new();
         for attack in attacks() {
             let Some(expected) = expected(attack) else {
@@ -131,6 +135,10 @@ impl Everybody {
                 if attack.name == "control_socket" && matches!(came, Came::Done(_)) {
                     let (started, said) = self.server.wsgid(&["start", &format!("{who}-spare")]);
                     assert!(started, "{said}");
+                }
+                if let Some(why) = is_missing(attack, &missing).filter(|_| !expected[whose]) {
+                    note(&format!("{place}: {came:?}, as this machine lacks {why}"));
+                    continue;
                 }
                 if let Some(text) = judge(attack, pair.attacker.preset, expected[whose], &came) {
                     wrong.push(format!("{place}: {text}"));
@@ -165,6 +173,15 @@ pub(crate) fn attack(httpd: &Httpd, site: &str, name: &str, target: &Json) -> Ca
     Came::Lacking(why)
 }
 
+/// What is not in force of what would stop an attack.
+fn is_missing<'m>(attack: &Attack, missing: &'m [String]) -> Option<&'m String> {
+    let is_of = |text: &&String| {
+        let name = text.split(':').next().unwrap_or(text);
+        attack.by.parts().contains(&name)
+    };
+    missing.iter().find(is_of)
+}
+
 /// What is wrong with what came of an attack, if anything is.
 fn judge(attack: &Attack, preset: Preset, expected: bool, came: &Came) -> Option<String> {
     match came {
@@ -182,7 +199,13 @@ fn judge(attack: &Attack, preset: Preset, expected: bool, came: &Came) -> Option
             None
         }
         Came::Refused(why) if attack.by == Means::Seccomp && preset != Preset::None => {
-            let filtered = ["EPERM", "ENOSYS", "SIGSYS", "ended with status 0x1f"];
+            let filtered = [
+                "EPERM",
+                "ENOSYS",
+                "EAFNOSUPPORT",
+                "SIGSYS",
+                "ended with status 0x1f",
+            ];
             let filtered = filtered.iter().any(|begin| why.starts_with(begin));
             (!filtered).then(|| format!("something else than the filter has refused it: {why}"))
         }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use wsgid_protocol::status::Status;
 use wsgid_tests::{Builder, Httpd, TestUser, artifacts, control, eventually, users};
 
 use crate::places::{self, Places};
@@ -113,6 +114,18 @@ impl Server {
             out.status.success(),
             String::from_utf8_lossy(&text).into_owned(),
         )
+    }
+
+    /// What a group's isolation lacks on this machine.
+    pub(crate) fn missing(&self, group: &str) -> Vec<String> {
+        let (answered, said) = self.wsgid(&["status", "--json"]);
+        assert!(answered, "{said}");
+        let status: Status = serde_json::from_str(&said).expect("a status");
+        let group = status.group(group).expect("it is a group");
+        group
+            .isolation
+            .as_ref()
+            .map_or_else(Vec::new, |isolation| isolation.missing.clone())
     }
 
     /// A group's workers end and are made again, whether they come up or not.

@@ -17,15 +17,7 @@ pub(crate) enum Preset {
 }
 
 impl Preset {
-    const ALL: [Self; 3] = [Self::None, Self::Private, Self::Strict];
-
-    /// Those that there are.
-    pub(crate) fn all() -> &'static [Self] {
-        let known = wsgid_protocol::option::TABLE
-            .iter()
-            .any(|row| row.name == "isolation");
-        if known { &Self::ALL } else { &Self::ALL[..1] }
-    }
+    pub(crate) const ALL: [Self; 3] = [Self::None, Self::Private, Self::Strict];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -40,7 +32,11 @@ impl Preset {
         match self {
             Self::None => String::new(),
             Self::Private => "isolation=private".to_owned(),
-            Self::Strict => format!("isolation=strict read-write-paths={}", home.display()),
+            // Where the kernel lacks something, the status says so.
+            Self::Strict => format!(
+                "isolation=strict isolation-fallback=On read-write-paths={}",
+                home.display()
+            ),
         }
     }
 }
@@ -155,13 +151,17 @@ impl Site {
         } else {
             format!("python-path={home}")
         };
+        let directories = if more.contains("script-directories=") {
+            String::new()
+        } else {
+            format!("script-directories={}", self.elsewhere.display())
+        };
         format!(
             "processes=1 threads=4 {identity} home={home} {python_path} python-home={} env-file={} log-file={} \
-             script-directories={} display-name={} {} {more}",
+             {directories} display-name={} {} {more}",
             self.python_home.display(),
             self.etc.display(),
             self.log.display(),
-            self.elsewhere.display(),
             self.name,
             self.preset.options(&self.home),
         )

@@ -1,11 +1,19 @@
 //! The attacks of `tests/apps/isolation`, and which of them are possible with which preset: what
 //! the suite asserts, and what `page` prints.
 
-/// What keeps an attack from its aim, as the page says it.
+/// What keeps an attack from its aim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Means {
-    /// The site's own view of the files.
-    Mounts,
+    /// Homes, sites and sockets of others are not there.
+    Home,
+    /// Its own temporary directories.
+    Tmp,
+    /// All but its own is read-only.
+    System,
+    /// Its own `/dev`.
+    Devices,
+    /// Processes of others are not in `/proc`.
+    Proc,
     /// Its own name space for queues and shared memory.
     Ipc,
     /// The kernel lets it act on its own processes alone.
@@ -23,16 +31,38 @@ pub(crate) enum Means {
 }
 
 impl Means {
+    /// As the page says it.
     pub(crate) const fn words(self) -> &'static str {
         match self {
-            Self::Mounts => "mounts",
+            Self::Home => "`protect-home`",
+            Self::Tmp => "`private-tmp`",
+            Self::System => "`protect-system`",
+            Self::Devices => "`private-devices`",
+            Self::Proc => "`protect-proc`",
             Self::Ipc => "IPC name space",
             Self::Landlock => "landlock",
             Self::Seccomp => "system calls",
             Self::Families => "address families",
             Self::Limit => "limit",
-            Self::Always => "user, `no_new_privs`, no capabilities",
+            Self::Always => "user, `no_new_privs`",
             Self::Nothing => "–",
+        }
+    }
+
+    /// As the status names what is in force and what is missing.
+    pub(crate) const fn parts(self) -> &'static [&'static str] {
+        match self {
+            Self::Home => &["protect-home"],
+            Self::Tmp => &["private-tmp"],
+            Self::System => &["protect-system"],
+            Self::Devices => &["private-devices"],
+            Self::Proc => &["protect-proc"],
+            Self::Ipc => &["ipc"],
+            Self::Landlock => &["tracing", "signals", "abstract-sockets"],
+            Self::Seccomp => &["system-calls"],
+            Self::Families => &["restrict-address-families"],
+            Self::Limit => &["core-dumps"],
+            Self::Always | Self::Nothing => &[],
         }
     }
 }
@@ -94,35 +124,35 @@ macro_rules! part {
 /// All of them.
 pub(crate) const PARTS: &[Part] = &[
     part! { "Files of another site", true:
-        "script" "read its script", FOR_ALL, Mounts;
-        "settings" "read its settings", FOR_ALL, Mounts;
-        "env_file" "read a file of secrets in its home, mode 0600", FOR_ITS_USER, Mounts;
-        "env_file_in_etc" "read its `env-file=` in a directory of root's", FOR_ITS_USER, Mounts;
-        "log" "read its `log-file=` in `/var/log`", FOR_ITS_USER, Mounts;
-        "elsewhere" "read its scripts in `/opt`", FOR_ALL, Mounts;
-        "list" "list a directory of its", FOR_ALL, Mounts;
-        "in_home" "read a directory of its user's in `/home`", FOR_ALL, Mounts;
-        "in_var_www" "read a directory of its user's in `/var/www`", FOR_ALL, Mounts;
-        "link_to" "read by a symbolic link to its home", FOR_ALL, Mounts;
-        "hard_link" "read by a hard link to its settings", FOR_ITS_USER, Mounts;
-        "write" "make a file in its home", FOR_ITS_USER, Mounts;
-        "change" "change its settings", FOR_ITS_USER, Mounts;
-        "temporary_file" "read its file in `/tmp`", FOR_ALL, Mounts;
-        "plant_in_tmp" "plant a file in `/tmp` under a name that it reads", FOR_ALL, Mounts;
-        "plant_in_var_tmp" "the same in `/var/tmp`", FOR_ALL, Mounts;
-        "plant_in_shm" "the same in `/dev/shm`", FOR_ALL, Mounts;
+        "script" "read its script", FOR_ALL, Home;
+        "settings" "read its settings", FOR_ALL, Home;
+        "env_file" "read a file of secrets in its home, mode 0600", FOR_ITS_USER, Home;
+        "env_file_in_etc" "read its `env-file=` in a directory of root's", FOR_ITS_USER, Home;
+        "log" "read its `log-file=` in `/var/log`", FOR_ITS_USER, Home;
+        "elsewhere" "read its scripts in `/opt`", FOR_ALL, Home;
+        "list" "list a directory of its", FOR_ALL, Home;
+        "in_home" "read a directory of its user's in `/home`", FOR_ALL, Home;
+        "in_var_www" "read a directory of its user's in `/var/www`", FOR_ALL, Home;
+        "link_to" "read by a symbolic link to its home", FOR_ALL, Home;
+        "hard_link" "read by a hard link to its settings", FOR_ITS_USER, Home;
+        "write" "make a file in its home", FOR_ITS_USER, Home;
+        "change" "change its settings", FOR_ITS_USER, Home;
+        "temporary_file" "read its file in `/tmp`", FOR_ALL, Tmp;
+        "plant_in_tmp" "plant a file in `/tmp` under a name that it reads", FOR_ALL, Tmp;
+        "plant_in_var_tmp" "the same in `/var/tmp`", FOR_ALL, Tmp;
+        "plant_in_shm" "the same in `/dev/shm`", FOR_ALL, Tmp;
     },
     part! { "Processes of another site", true:
-        "list_processes" "see it in the list of processes", FOR_ALL, Mounts;
-        "command_line" "read `/proc/PID/cmdline`", FOR_ALL, Mounts;
-        "environ" "read `/proc/PID/environ`", FOR_ITS_USER, Mounts;
-        "thread_environ" "the same by the number of a thread", FOR_ITS_USER, Mounts;
-        "memory" "read `/proc/PID/mem`", FOR_ITS_USER, Mounts;
-        "maps" "read `/proc/PID/maps`", FOR_ITS_USER, Mounts;
-        "open_file" "open its files by `/proc/PID/fd`", FOR_ITS_USER, Mounts;
-        "directory" "read by `/proc/PID/cwd`", FOR_ITS_USER, Mounts;
-        "root" "read by `/proc/PID/root`", FOR_ITS_USER, Mounts;
-        "memory_score" "write `/proc/PID/oom_score_adj`", FOR_ITS_USER, Mounts;
+        "list_processes" "see it in the list of processes", FOR_ALL, Proc;
+        "command_line" "read `/proc/PID/cmdline`", FOR_ALL, Proc;
+        "environ" "read `/proc/PID/environ`", FOR_ITS_USER, Landlock;
+        "thread_environ" "the same by the number of a thread", FOR_ITS_USER, Landlock;
+        "memory" "read `/proc/PID/mem`", FOR_ITS_USER, Landlock;
+        "maps" "read `/proc/PID/maps`", FOR_ITS_USER, Landlock;
+        "open_file" "open its files by `/proc/PID/fd`", FOR_ITS_USER, Landlock;
+        "directory" "read by `/proc/PID/cwd`", FOR_ITS_USER, Landlock;
+        "root" "read by `/proc/PID/root`", FOR_ITS_USER, Landlock;
+        "memory_score" "write `/proc/PID/oom_score_adj`", FOR_ITS_USER, Proc;
         "kill" "send a signal: `kill`", FOR_ITS_USER, Landlock;
         "kill_thread" "`tgkill`", FOR_ITS_USER, Landlock;
         "kill_by_descriptor" "`pidfd_send_signal`", FOR_ITS_USER, Landlock;
@@ -149,26 +179,27 @@ pub(crate) const PARTS: &[Part] = &[
     part! { "What another site talks by", true:
         "abstract_socket" "connect to its abstract socket", FOR_ALL, Landlock;
         "abstract_datagrams" "send a datagram to one", FOR_ALL, Landlock;
-        "socket_in_tmp" "connect to its socket in `/tmp`", FOR_ALL, Mounts;
-        "socket_in_run" "in `/run`", FOR_ALL, Mounts;
-        "socket_beside" "beside its home", FOR_ALL, Mounts;
-        "bus" "in `/run/user/UID`, as the user's systemd and D-Bus", FOR_ITS_USER, Mounts;
+        "socket_in_tmp" "connect to its socket in `/tmp`", FOR_ALL, Tmp;
+        "socket_in_run" "in `/run`", FOR_ALL, Home;
+        "socket_beside" "beside its home", FOR_ALL, Home;
+        "bus" "in `/run/user/UID`, as the user's systemd and D-Bus", FOR_ITS_USER, Home;
         "shared_memory" "attach its System V shared memory", FOR_ITS_USER, Ipc;
         "message_queue" "take from its System V message queue", FOR_ITS_USER, Ipc;
         "semaphore" "set its System V semaphore", FOR_ITS_USER, Ipc;
         "posix_queue" "take from its POSIX message queue", FOR_ITS_USER, Ipc;
         "key" "read its key in the keyring of the user", FOR_ITS_USER, Seccomp machine;
-        "terminal" "write on its terminal", FOR_ITS_USER, Mounts;
-        "control_socket" "`wsgid stop` for it", FOR_ITS_USER, Mounts;
+        "terminal" "write on its terminal", FOR_ITS_USER, Devices;
+        "control_socket" "`wsgid stop` for it", FOR_ITS_USER, Home;
         "request_socket" "connect to `httpd.sock`", NEVER, Always;
         "names_of_sockets" "read the names of its sockets in `/proc/net/unix`", ALWAYS, Nothing;
         "port" "connect to its TCP port on this machine", ALWAYS, Nothing;
     },
     part! { "The machine", false:
-        "write_etc" "write a directory of its user's below `/etc`", FOR_ALL, Mounts;
-        "write_usr" "below `/usr`", FOR_ALL, Mounts;
-        "write_var" "below `/var/lib`", FOR_ALL, Mounts;
-        "device" "open a device node that all may open", FOR_ALL, Mounts;
+        "supervisor" "trace the supervisor", NEVER, Always;
+        "write_etc" "write a directory of its user's below `/etc`", FOR_ALL, System;
+        "write_usr" "below `/usr`", FOR_ALL, System;
+        "write_var" "below `/var/lib`", FOR_ALL, System;
+        "device" "open a device node that all may open", FOR_ALL, Devices;
         "setuid" "become root by a setuid program", NEVER, Always;
         "core" "write a core file", FOR_ALL, Limit machine;
         "log_of_httpd" "read httpd's error log, where it is closed", NEVER, Always;
