@@ -42,6 +42,14 @@ def attack_in_var_www(target):
     return read(target["in_var_www"] + "/settings.py", target)
 
 
+def attack_unnamed_in_opt(target):
+    return read(target["unnamed"][0] + "/settings.py", target)
+
+
+def attack_unnamed_in_var(target):
+    return read(target["unnamed"][1] + "/settings.py", target)
+
+
 def attack_list(target):
     with_secret(" ".join(os.listdir(target["elsewhere"])), target)
     return "names in the other's directory"

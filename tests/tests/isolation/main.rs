@@ -17,7 +17,7 @@ use wsgid_tests::{Limit, case, heavy_case, note, users};
 use run::{Came, Everybody, Pair, attack};
 use server::{Ground, Server};
 use sites::{Preset, Site};
-use table::Attack;
+use table::{Attack, OWN_OF_THE_ISOLATED};
 
 /// Attacks of one preset, on sites with the same and on sites without isolation: whoever attacks
 /// is held by its own isolation.
@@ -51,6 +51,50 @@ fn root_attacks_are_possible_where_the_table_says_so() {
     });
 }
 
+#[test]
+fn root_an_isolated_site_is_open_to_those_that_are_not() {
+    case(Limit::seconds(200), || {
+        let Some([one, two, _]) = users::three() else {
+            return;
+        };
+        let presets = &[Preset::None, Preset::Strict];
+        let all = Everybody::start(Ground::of(None), &[Some(one), Some(two)], presets, "");
+        let pair = Pair {
+            attacker: all.attacker(Preset::None),
+            victims: all.victims(Preset::Strict),
+        };
+        let expected = |attack: &Attack| {
+            let [same, other] = attack.possible[Preset::None as usize];
+            let is_kept = OWN_OF_THE_ISOLATED.contains(&attack.name);
+            Some([same && !is_kept, other && !is_kept])
+        };
+        let wrong = all.attack_all(&pair, expected);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        all.server.httpd.stop();
+    });
+}
+
+/// Workers that are forked from a preloader have its isolation.
+#[test]
+fn root_forked_workers_are_isolated_too() {
+    case(Limit::seconds(200), || {
+        let Some([one, two, _]) = users::three() else {
+            return;
+        };
+        let presets = &[Preset::None, Preset::Strict];
+        let owners = [Some(one), Some(two)];
+        let all = Everybody::start(Ground::of(None), &owners, presets, "preload=On");
+        let pair = Pair {
+            attacker: all.attacker(Preset::Strict),
+            victims: all.victims(Preset::None),
+        };
+        let expected = |attack: &Attack| Some(attack.possible[Preset::Strict as usize]);
+        let wrong = all.attack_all(&pair, expected);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        all.server.httpd.stop();
+    });
+}
+
 /// What is otherwise where an ordinary user runs httpd, with `none` and with `private`: sockets and
 /// logs are that user's, and the kernel lets it mount no `/proc`.
 const WITHOUT_ROOT: &[(&str, [bool; 2])] = &[
@@ -71,7 +115,8 @@ fn attacks_without_root_are_possible_where_the_list_says_so() {
         let mut wrong = Vec::new();
         for preset in presets {
             let expected = |attack: &Attack| {
-                let needs_root = ["device", "setuid"].contains(&attack.name) && user.is_none();
+                let of_root = ["device", "setuid", "unnamed_in_var", "unnamed_in_opt"];
+                let needs_root = user.is_none() && of_root.contains(&attack.name);
                 if needs_root || attack.name == "log_of_httpd" {
                     return None;
                 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use crate::table::{Attack, PARTS};
+use crate::table::{Attack, OWN_OF_THE_ISOLATED, PARTS, attacks};
 
 const BEGIN: &str = "<!-- attacks: printed by tests/tests/isolation/page.rs -->\n";
 const END: &str = "<!-- end of attacks -->\n";
@@ -41,7 +41,16 @@ fn printed() -> String {
             );
         }
     }
-    text + "\n" + END
+    let own = attacks().filter(|attack| OWN_OF_THE_ISOLATED.contains(&attack.name));
+    let own: Vec<&str> = own.map(|attack| attack.what).collect();
+    let _ = write!(
+        text,
+        "\n### What counts is the isolation of who attacks\n\n\
+         A site without isolation can do to an isolated one what it can do to any other, but these, as an isolated site \
+         has nothing there for others: {}.\n\n",
+        own.join("; ")
+    );
+    text + END
 }
 
 #[test]

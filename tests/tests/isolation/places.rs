@@ -111,6 +111,8 @@ pub(crate) struct Places {
     pub(crate) var: Directory,
     pub(crate) log: Directory,
     pub(crate) elsewhere: Directory,
+    /// In `/opt` too; nothing in it is named to anybody.
+    pub(crate) unnamed: Directory,
     pub(crate) homes: Directory,
     pub(crate) www: Directory,
     pub(crate) run: Directory,
@@ -154,6 +156,7 @@ impl Places {
             var: Directory::below("/var/lib"),
             log: Directory::below("/var/log"),
             elsewhere: Directory::below("/opt"),
+            unnamed: Directory::below("/opt"),
             homes: Directory::below("/home"),
             www: Directory::below("/var/www"),
             run: Directory::below("/run"),

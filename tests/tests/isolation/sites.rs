@@ -55,6 +55,7 @@ pub(crate) struct Site {
     pub(crate) elsewhere: PathBuf,
     in_home: PathBuf,
     in_var_www: PathBuf,
+    unnamed: [PathBuf; 2],
     key: u32,
     queue: String,
     _bus: Directory,
@@ -90,6 +91,10 @@ impl Site {
         places::write(&home.join("site.env"), &environment, 0o600, user);
         let [elsewhere, in_home, in_var_www] =
             [&places.elsewhere, &places.homes, &places.www].map(|place| place.of(name, user));
+        let unnamed = [&places.unnamed, &places.var].map(|place| place.of(name, user));
+        for directory in &unnamed {
+            places::write(&directory.join("settings.py"), &settings, 0o644, user);
+        }
         places::write(&elsewhere.join("settings.py"), &settings, 0o644, user);
         places::write(&elsewhere.join(&secret), "", 0o644, user);
         places::write(&in_home.join("profile"), &settings, 0o644, user);
@@ -137,6 +142,7 @@ impl Site {
             elsewhere,
             in_home,
             in_var_www,
+            unnamed,
             key: number >> 1,
             queue: known,
             _bus: bus,
@@ -185,6 +191,7 @@ impl Site {
             "elsewhere": self.elsewhere,
             "in_home": self.in_home,
             "in_var_www": self.in_var_www,
+            "unnamed": self.unnamed,
             "spare": format!("{}-spare", self.name),
         });
         let (all_map, own_map) = (all.as_object_mut(), own.as_object());

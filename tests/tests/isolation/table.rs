@@ -6,6 +6,8 @@
 pub(crate) enum Means {
     /// Homes, sites and sockets of others are not there.
     Home,
+    /// Which files it may open is listed.
+    Files,
     /// Its own temporary directories.
     Tmp,
     /// All but its own is read-only.
@@ -35,6 +37,7 @@ impl Means {
     pub(crate) const fn words(self) -> &'static str {
         match self {
             Self::Home => "`protect-home`",
+            Self::Files => "landlock: files",
             Self::Tmp => "`private-tmp`",
             Self::System => "`protect-system`",
             Self::Devices => "`private-devices`",
@@ -53,6 +56,7 @@ impl Means {
     pub(crate) const fn parts(self) -> &'static [&'static str] {
         match self {
             Self::Home => &["protect-home"],
+            Self::Files => &["files"],
             Self::Tmp => &["private-tmp"],
             Self::System => &["protect-system"],
             Self::Devices => &["private-devices"],
@@ -133,20 +137,22 @@ pub(crate) const PARTS: &[Part] = &[
         "list" "list a directory of its", FOR_ALL, Home;
         "in_home" "read a directory of its user's in `/home`", FOR_ALL, Home;
         "in_var_www" "read a directory of its user's in `/var/www`", FOR_ALL, Home;
+        "unnamed_in_var" "read a directory of its user's in `/var/lib` that no site names", UNLESS_STRICT, Files;
+        "unnamed_in_opt" "read one in `/opt` that no site names", ALWAYS, Nothing;
         "link_to" "read by a symbolic link to its home", FOR_ALL, Home;
         "hard_link" "read by a hard link to its settings", FOR_ITS_USER, Home;
         "write" "make a file in its home", FOR_ITS_USER, Home;
         "change" "change its settings", FOR_ITS_USER, Home;
         "temporary_file" "read its file in `/tmp`", FOR_ALL, Tmp;
         "plant_in_tmp" "plant a file in `/tmp` under a name that it reads", FOR_ALL, Tmp;
-        "plant_in_var_tmp" "the same in `/var/tmp`", FOR_ALL, Tmp;
-        "plant_in_shm" "the same in `/dev/shm`", FOR_ALL, Tmp;
+        "plant_in_var_tmp" "plant one in `/var/tmp`", FOR_ALL, Tmp;
+        "plant_in_shm" "plant one in `/dev/shm`", FOR_ALL, Tmp;
     },
     part! { "Processes of another site", true:
         "list_processes" "see it in the list of processes", FOR_ALL, Proc;
         "command_line" "read `/proc/PID/cmdline`", FOR_ALL, Proc;
         "environ" "read `/proc/PID/environ`", FOR_ITS_USER, Landlock;
-        "thread_environ" "the same by the number of a thread", FOR_ITS_USER, Landlock;
+        "thread_environ" "read it by the number of a thread", FOR_ITS_USER, Landlock;
         "memory" "read `/proc/PID/mem`", FOR_ITS_USER, Landlock;
         "maps" "read `/proc/PID/maps`", FOR_ITS_USER, Landlock;
         "open_file" "open its files by `/proc/PID/fd`", FOR_ITS_USER, Landlock;
@@ -154,12 +160,12 @@ pub(crate) const PARTS: &[Part] = &[
         "root" "read by `/proc/PID/root`", FOR_ITS_USER, Landlock;
         "memory_score" "write `/proc/PID/oom_score_adj`", FOR_ITS_USER, Proc;
         "kill" "send a signal: `kill`", FOR_ITS_USER, Landlock;
-        "kill_thread" "`tgkill`", FOR_ITS_USER, Landlock;
-        "kill_by_descriptor" "`pidfd_send_signal`", FOR_ITS_USER, Landlock;
-        "queue_signal" "`rt_sigqueueinfo`", FOR_ITS_USER, Landlock;
-        "kill_all" "`kill(-1)`", FOR_ITS_USER, Landlock;
-        "kill_group" "`kill` of its process group", FOR_ITS_USER, Landlock;
-        "signal_by_socket" "have the kernel send one (`F_SETOWN`)", FOR_ITS_USER, Landlock;
+        "kill_thread" "send a signal: `tgkill`", FOR_ITS_USER, Landlock;
+        "kill_by_descriptor" "send a signal: `pidfd_send_signal`", FOR_ITS_USER, Landlock;
+        "queue_signal" "send a signal: `rt_sigqueueinfo`", FOR_ITS_USER, Landlock;
+        "kill_all" "send a signal: `kill(-1)`", FOR_ITS_USER, Landlock;
+        "kill_group" "send a signal to its process group", FOR_ITS_USER, Landlock;
+        "signal_by_socket" "have the kernel send a signal (`F_SETOWN`)", FOR_ITS_USER, Landlock;
         "trace" "`ptrace`: attach and read", FOR_ITS_USER, Landlock;
         "seize" "`ptrace`: seize", FOR_ITS_USER, Landlock;
         "read_memory" "`process_vm_readv`", FOR_ITS_USER, Landlock;
@@ -169,8 +175,8 @@ pub(crate) const PARTS: &[Part] = &[
         "count_instructions" "`perf_event_open` on it", FOR_ITS_USER, Seccomp machine;
         "limits" "lower its limits: `prlimit`", FOR_ITS_USER, Seccomp;
         "priority" "lower its priority: `setpriority`", FOR_ITS_USER, Seccomp;
-        "priority_of_group" "the same for its process group", FOR_ITS_USER, Seccomp;
-        "priority_of_user" "the same for all processes of its user", FOR_ITS_USER, Seccomp;
+        "priority_of_group" "lower that of its process group", FOR_ITS_USER, Seccomp;
+        "priority_of_user" "lower that of all processes of its user", FOR_ITS_USER, Seccomp;
         "input_priority" "`ioprio_set`", FOR_ITS_USER, Seccomp;
         "processors" "`sched_setaffinity`", FOR_ITS_USER, Seccomp;
         "scheduler" "`sched_setscheduler`", FOR_ITS_USER, Seccomp;
@@ -180,9 +186,9 @@ pub(crate) const PARTS: &[Part] = &[
         "abstract_socket" "connect to its abstract socket", FOR_ALL, Landlock;
         "abstract_datagrams" "send a datagram to one", FOR_ALL, Landlock;
         "socket_in_tmp" "connect to its socket in `/tmp`", FOR_ALL, Tmp;
-        "socket_in_run" "in `/run`", FOR_ALL, Home;
-        "socket_beside" "beside its home", FOR_ALL, Home;
-        "bus" "in `/run/user/UID`, as the user's systemd and D-Bus", FOR_ITS_USER, Home;
+        "socket_in_run" "connect to its socket in `/run`", FOR_ALL, Home;
+        "socket_beside" "connect to its socket beside its home", FOR_ALL, Home;
+        "bus" "connect to its socket in `/run/user/UID`, where its systemd and D-Bus listen", FOR_ITS_USER, Home;
         "shared_memory" "attach its System V shared memory", FOR_ITS_USER, Ipc;
         "message_queue" "take from its System V message queue", FOR_ITS_USER, Ipc;
         "semaphore" "set its System V semaphore", FOR_ITS_USER, Ipc;
@@ -197,21 +203,21 @@ pub(crate) const PARTS: &[Part] = &[
     part! { "The machine", false:
         "supervisor" "trace the supervisor", NEVER, Always;
         "write_etc" "write a directory of its user's below `/etc`", FOR_ALL, System;
-        "write_usr" "below `/usr`", FOR_ALL, System;
-        "write_var" "below `/var/lib`", FOR_ALL, System;
+        "write_usr" "write one below `/usr`", FOR_ALL, System;
+        "write_var" "write one below `/var/lib`", FOR_ALL, System;
         "device" "open a device node that all may open", FOR_ALL, Devices;
         "setuid" "become root by a setuid program", NEVER, Always;
         "core" "write a core file", FOR_ALL, Limit machine;
         "log_of_httpd" "read httpd's error log, where it is closed", NEVER, Always;
         "mount_calls" "reach the kernel's `mount` and its like", FOR_ALL, Seccomp machine;
         "mount" "mount a file system, in name spaces of its own", FOR_ALL, Seccomp machine;
-        "user_name_space" "a user name space", FOR_ALL, Seccomp machine;
-        "mount_name_space" "with one for mounts", FOR_ALL, Seccomp machine;
-        "pid_name_space" "with one for processes", FOR_ALL, Seccomp machine;
-        "network_name_space" "with one for the network", FOR_ALL, Seccomp machine;
-        "clone" "by `clone`", FOR_ALL, Seccomp machine;
-        "clone3" "by `clone3`", FOR_ALL, Seccomp machine;
-        "32_bit" "by the gate for programs of 32 bit", FOR_ALL, Seccomp machine;
+        "user_name_space" "make a user name space", FOR_ALL, Seccomp machine;
+        "mount_name_space" "make a mount name space", FOR_ALL, Seccomp machine;
+        "pid_name_space" "make a PID name space", FOR_ALL, Seccomp machine;
+        "network_name_space" "make a network name space", FOR_ALL, Seccomp machine;
+        "clone" "make a user name space by `clone`", FOR_ALL, Seccomp machine;
+        "clone3" "make a user name space by `clone3`", FOR_ALL, Seccomp machine;
+        "32_bit" "make a user name space by the gate for programs of 32 bit", FOR_ALL, Seccomp machine;
         "x32" "`keyctl` by the number that x32 has for it", FOR_ALL, Seccomp machine;
         "join_name_space" "`setns`", FOR_ALL, Seccomp machine;
         "bpf" "reach the kernel's `bpf`", FOR_ALL, Seccomp machine;
@@ -221,12 +227,30 @@ pub(crate) const PARTS: &[Part] = &[
         "own_key" "`add_key`", FOR_ALL, Seccomp machine;
         "quota" "reach the kernel's `quotactl`", FOR_ALL, Seccomp machine;
         "administration" "`kexec_load`, modules, `swapon`, `reboot`, `acct`", NEVER, Always;
-        "raw_socket" "a raw socket, in name spaces of its own", FOR_ALL, Seccomp machine;
-        "packet_socket" "a packet socket, the same way", FOR_ALL, Seccomp machine;
-        "vsock" "a socket of AF_VSOCK", UNLESS_STRICT, Families machine;
-        "alg" "of AF_ALG", UNLESS_STRICT, Families machine;
+        "raw_socket" "make a raw socket, in name spaces of its own", FOR_ALL, Seccomp machine;
+        "packet_socket" "make a packet socket, the same way", FOR_ALL, Seccomp machine;
+        "vsock" "make a socket of AF_VSOCK", UNLESS_STRICT, Families machine;
+        "alg" "make a socket of AF_ALG", UNLESS_STRICT, Families machine;
         "typed" "TIOCSTI on a terminal of its own", ALWAYS, Nothing machine;
     },
+];
+
+/// What a site without isolation cannot do to an isolated one, as there is nothing to attack.
+pub(crate) const OWN_OF_THE_ISOLATED: &[&str] = &[
+    "temporary_file",
+    "plant_in_tmp",
+    "plant_in_var_tmp",
+    "plant_in_shm",
+    "socket_in_tmp",
+    "socket_in_run",
+    "socket_beside",
+    "bus",
+    "shared_memory",
+    "message_queue",
+    "semaphore",
+    "posix_queue",
+    "key",
+    "terminal",
 ];
 
 /// All attacks in the order of the page.
