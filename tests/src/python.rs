@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -63,7 +64,7 @@ impl Python {
             )
             .collect::<Vec<_>>()
             .join("-");
-        cache::entry(&name, |path| {
+        cache::entry(&short(&name), |path| {
             succeed(Command::new(&self.program).args(["-m", "venv"]).arg(path))?;
             if !packages.is_empty() {
                 succeed(
@@ -81,6 +82,17 @@ impl Python {
             Ok(())
         })
     }
+}
+
+/// A name that may be a file's: of a long one the beginning, and a number made of all of it.
+fn short(name: &str) -> String {
+    if name.len() <= 100 {
+        return name.to_owned();
+    }
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    let start: String = name.chars().take(80).collect();
+    format!("{start}-{:016x}", hasher.finish())
 }
 
 /// Runs a command with a umask that lets others read what it makes.
