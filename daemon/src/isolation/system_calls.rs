@@ -123,13 +123,23 @@ fn refusing(allowed: &[String]) -> Result<BpfProgram, Lack> {
 fn conditions(name: &str) -> Result<Vec<SeccompRule>, Lack> {
     // The thread that calls is 0 in all of these; whoever else is meant may be of
     // another site.
-    let is_not = |argument, value| {
-        let condition = SeccompCondition::new(argument, Len::Dword, Op::Ne, value);
-        SeccompRule::new(vec![condition.map_err(wrong)?]).map_err(wrong)
+    let are_not = |arguments: &[(u8, Len, u64)]| {
+        let conditions = arguments.iter().map(|(argument, length, value)| {
+            SeccompCondition::new(*argument, length.clone(), Op::Ne, *value).map_err(wrong)
+        });
+        SeccompRule::new(conditions.collect::<Result<_, _>>()?).map_err(wrong)
     };
+    let is_not = |argument, value| are_not(&[(argument, Len::Dword, value)]);
+    let is_other = (0, Len::Dword, 0);
     Ok(match name {
-        "prlimit64" | "sched_setaffinity" | "sched_setattr" | "sched_setparam"
-        | "sched_setscheduler" => vec![is_not(0, 0)?],
+        // With a new limit: to read those of others harms nobody.
+        "prlimit64" => vec![are_not(&[is_other, (2, Len::Qword, 0)])?],
+        // To another policy than the usual one, which libraries set for threads of their own.
+        "sched_setscheduler" => {
+            let usual = u64::from(libc::SCHED_OTHER.unsigned_abs());
+            vec![are_not(&[is_other, (1, Len::Dword, usual)])?]
+        }
+        "sched_setaffinity" | "sched_setattr" | "sched_setparam" => vec![is_not(0, 0)?],
         "setpriority" => vec![is_not(0, libc::PRIO_PROCESS.into())?, is_not(1, 0)?],
         // IOPRIO_WHO_PROCESS.
         "ioprio_set" => vec![is_not(0, 1)?, is_not(1, 0)?],
