@@ -24,26 +24,32 @@ use links::{Resolved, resolve, where_it_is};
 /// Where a site has directories of its own.
 pub(super) const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 /// What services of the system have below `/run`, each guarded by itself.
-const SERVICES: [&str; 16] = [
+const SERVICES: [&str; 22] = [
     "/run/NetworkManager",
     "/run/avahi-daemon",
+    "/run/clamav",
     "/run/connman",
     "/run/memcached",
+    "/run/mysql",
     "/run/mysqld",
     "/run/mariadb",
     "/run/nscd",
+    "/run/nslcd",
+    "/run/pgbouncer",
     "/run/postgresql",
     "/run/redis",
     "/run/resolvconf",
+    "/run/samba/winbindd",
     "/run/saslauthd",
     "/run/systemd/io.system.ManagedOOM",
     "/run/systemd/journal",
     "/run/systemd/resolve",
     "/run/systemd/userdb",
     "/run/uuidd",
+    "/run/valkey",
 ];
 /// Directories of the system that `isolation=strict` leaves readable.
-pub(super) const READABLE: [&str; 19] = [
+pub(super) const READABLE: [&str; 20] = [
     "/bin",
     "/dev",
     "/etc",
@@ -62,6 +68,7 @@ pub(super) const READABLE: [&str; 19] = [
     "/var/lib/ca-certificates",
     "/var/lib/ghostscript",
     "/var/lib/misc",
+    "/var/lib/sss/mc",
     "/var/run",
 ];
 /// A file or directory that the site reaches.
