@@ -27,7 +27,7 @@ export CARGO
 export CARGO_TARGET_DIR := $(abspath $(TARGET))
 export WSGID_ARTIFACTS := $(abspath $(RELEASE))
 
-.PHONY: help build serve test unit e2e lint bench soak pictures fuzz clean packages-serve packages-test packages-fuzz packages-lint
+.PHONY: help build serve test unit e2e lint bench soak pictures isolation-packages fuzz clean packages-serve packages-test packages-fuzz packages-lint
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -65,6 +65,9 @@ soak: packages-test build ## mixed load with kills and restarts, for SOAK_TIME s
 
 pictures: packages-test build ## draw the pictures of docs/watching.md again
 	WSGID_PICTURES=$(CURDIR)/docs/pictures $(CARGO) test --locked -p wsgid-tests --test pictures
+
+isolation-packages: packages-test build ## the packages of docs/isolation.md, the large ones too (fetches 400 MB once)
+	WSGID_PACKAGES=all $(CARGO) test --locked -p wsgid-tests --test isolation_packages
 
 fuzz: packages-fuzz ## every decoder of the protocol, FUZZ_TIME seconds each
 	protocol/fuzz/run.sh $(FUZZ_TIME)

@@ -186,6 +186,10 @@ pub const SEEN: &[(&str, &[&str])] = &[
         "option_effects::a_header_longer_than_its_buffer_is_refused",
         &["header-buffer-size"],
     ),
+    (
+        "isolation_packages::packages_work_under_private_and_strict",
+        &["isolation", "read-write-paths", "allow-system-calls"],
+    ),
 ];
 
 /// Those whose effect another suite may or may not see, and why that is right.
