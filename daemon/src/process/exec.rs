@@ -14,7 +14,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{chdir, chroot};
-use wsgid_protocol::control::{FromWorker, ToWorker, WorkerSpec};
+use wsgid_protocol::control::{FromWorker, Identity, ToWorker, WorkerSpec};
 use wsgid_protocol::head::FrameHead;
 use wsgid_protocol::isolation::IsolationReport;
 use wsgid_protocol::limits::HEAD_LEN;
@@ -53,7 +53,7 @@ pub(crate) struct WorkerExec {
 }
 
 /// A launcher failure: the exit code and one line.
-struct Failed(u8, String);
+pub(crate) struct Failed(u8, pub(crate) String);
 
 /// Says which step of the launcher an error ended.
 trait OrFail<T> {
@@ -141,19 +141,8 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
             .or_fail(launcher::ATTRIBUTES, "failed to set no_new_privs")?;
         confine(&mut isolated)?;
     }
-    umask(Mode::from_bits_truncate(config.umask.unwrap_or(0o022)));
-    enter_directory(&spec, args.enter_home)?;
-    let environment = environment::build(config, identity, std::env::var("TZ").ok())
-        .map_err(|error| Failed(launcher::ENVIRONMENT, error.to_string()))?;
-    let python = find_python(config.python_home.as_deref())
-        .map_err(|text| Failed(launcher::NO_PYTHON, text))?;
-    let mut command = Command::new(python);
-    command
-        .args(python_options(config))
-        .arg("-c")
-        .arg(bootstrap(&config.title()))
-        .env_clear()
-        .envs(environment);
+    let mut command = site_python(config, identity, args.enter_home)?;
+    command.arg("-c").arg(bootstrap(&config.title()));
     if let Some(isolated) = isolated {
         report(isolated.into_report())
             .or_fail(launcher::ISOLATION, "failed to tell what is in force")?;
@@ -173,6 +162,27 @@ fn report(report: IsolationReport) -> io::Result<()> {
     let head = FrameHead::new(Kind::Control, 0, 0);
     payload::encode_frame_into(head, &message, &mut frame).map_err(io::Error::other)?;
     File::from(sys::duplicate(CONTROL)?).write_all(&frame)
+}
+
+/// The site's Python with its options and its environment, once this is the site's user;
+/// enters the site's directory.
+pub(crate) fn site_python(
+    config: &GroupConfig,
+    identity: &Identity,
+    enter_home: bool,
+) -> Result<Command, Failed> {
+    umask(Mode::from_bits_truncate(config.umask.unwrap_or(0o022)));
+    enter_directory(config, identity, enter_home)?;
+    let environment = environment::build(config, identity, std::env::var("TZ").ok())
+        .map_err(|error| Failed(launcher::ENVIRONMENT, error.to_string()))?;
+    let python = find_python(config.python_home.as_deref())
+        .map_err(|text| Failed(launcher::NO_PYTHON, text))?;
+    let mut command = Command::new(python);
+    command
+        .args(python_options(config))
+        .env_clear()
+        .envs(environment);
+    Ok(command)
 }
 
 /// The source, with what `ps` is to show in front until the worker has set its title.
@@ -254,7 +264,7 @@ fn prefer_for_memory() -> io::Result<()> {
     }
 }
 
-fn limit_resources(config: &GroupConfig) -> nix::Result<()> {
+pub(crate) fn limit_resources(config: &GroupConfig) -> nix::Result<()> {
     // mod_wsgi: SIGXCPU at the soft limit starts the replacement; the hard one
     // ends what does not listen.
     let seconds = whole_seconds(config.cpu_time_limit);
@@ -289,12 +299,16 @@ fn whole_seconds(time: Duration) -> u64 {
     seconds.try_into().unwrap_or(u64::MAX)
 }
 
-fn enter_directory(spec: &WorkerSpec, enter_home: bool) -> Result<(), Failed> {
-    match &spec.group.home {
+fn enter_directory(
+    config: &GroupConfig,
+    identity: &Identity,
+    enter_home: bool,
+) -> Result<(), Failed> {
+    match &config.home {
         Some(home) => enter(home).map_err(|text| Failed(launcher::HOME, format!("home= {text}"))),
         // Service accounts often have a home that does not exist; nobody asked
         // for that directory, so the worker starts without it.
-        None if enter_home && enter(&spec.identity.home).is_ok() => Ok(()),
+        None if enter_home && enter(&identity.home).is_ok() => Ok(()),
         None => chdir("/").or_fail(launcher::HOME, "failed to enter `/`"),
     }
 }
