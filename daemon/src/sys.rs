@@ -344,3 +344,37 @@ pub(crate) fn install_filter(program: &[seccompiler::sock_filter]) -> io::Result
     // SAFETY: the kernel copies the program, whose length is that of the slice.
     done(unsafe { libc::syscall(libc::SYS_seccomp, mode, flags, &raw const filter) })
 }
+/// What a process that is traced was stopped for, of a call of the kernel.
+pub(crate) enum CallStop {
+    Begins {
+        number: u64,
+        arguments: [u64; 6],
+    },
+    /// With the number of the error, if it is one.
+    Ends {
+        errno: Option<i32>,
+    },
+    Neither,
+}
+
+/// Asks what this process, which the caller traces and which is stopped, was stopped for.
+pub(crate) fn call_stop(pid: nix::unistd::Pid) -> io::Result<CallStop> {
+    let info = nix::sys::ptrace::syscall_info(pid)?;
+    Ok(match info.op {
+        libc::PTRACE_SYSCALL_INFO_ENTRY => {
+            // SAFETY: the kernel says that this is the part it has filled in.
+            let entry = unsafe { info.u.entry };
+            CallStop::Begins {
+                number: entry.nr,
+                arguments: entry.args,
+            }
+        }
+        libc::PTRACE_SYSCALL_INFO_EXIT => {
+            // SAFETY: the kernel says that this is the part it has filled in.
+            let exit = unsafe { info.u.exit };
+            let errno = (exit.is_error != 0).then(|| i32::try_from(-exit.sval).unwrap_or(0));
+            CallStop::Ends { errno }
+        }
+        _ => CallStop::Neither,
+    })
+}

@@ -8,7 +8,7 @@ mod domain;
 mod mounts;
 pub(crate) mod neighbours;
 mod part;
-mod system_calls;
+pub(crate) mod system_calls;
 pub(crate) mod temporary;
 mod view;
 mod wants;

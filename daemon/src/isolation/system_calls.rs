@@ -9,7 +9,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, sock_filter,
 };
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::isolation::{Isolation, USUAL_FAMILIES};
+use wsgid_protocol::isolation::{ADDRESS_FAMILIES, Isolation, USUAL_FAMILIES};
 
 use super::part::{Lack, Part};
 use crate::sys;
@@ -149,6 +149,25 @@ fn conditions(name: &str) -> Result<Vec<SeccompRule>, Lack> {
     })
 }
 
+/// The name of a call that is refused unless it is allowed, if it is one: by number and
+/// arguments, as `conditions` has it.
+pub(crate) fn refused(number: u64, arguments: [u64; 6]) -> Option<&'static str> {
+    let half = |at: usize| arguments[at] & u64::from(u32::MAX);
+    let number = i64::try_from(number).ok()?;
+    if number == libc::SYS_clone {
+        return (arguments[0] & NAME_SPACES & !NEW_TIME != 0).then_some("unshare");
+    }
+    let (name, _) = NUMBERS.iter().find(|(_, one)| *one == number)?;
+    let is_refused = match *name {
+        "prlimit64" | "sched_setaffinity" | "sched_setattr" | "sched_setparam"
+        | "sched_setscheduler" | "move_pages" => half(0) != 0,
+        "setpriority" => half(0) != u64::from(libc::PRIO_PROCESS) || half(1) != 0,
+        "ioprio_set" => half(0) != 1 || half(1) != 0,
+        _ => true,
+    };
+    is_refused.then_some(name)
+}
+
 /// A rule for each bit, since a rule compares what is left under a mask with one value.
 fn any_bit(argument: u8, bits: u64) -> Result<Vec<SeccompRule>, Lack> {
     let single = (0..64).map(|shift| 1_u64 << shift);
@@ -189,6 +208,14 @@ fn family(name: &str) -> Option<i32> {
         "rds" => libc::AF_RDS,
         _ => return None,
     })
+}
+
+/// The name of a family, or its number if no option names it.
+pub(crate) fn family_name(number: i32) -> String {
+    let name = ADDRESS_FAMILIES
+        .iter()
+        .find(|name| family(name) == Some(number));
+    name.map_or_else(|| number.to_string(), |name| (*name).to_owned())
 }
 
 fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<BpfProgram, Lack> {
@@ -234,7 +261,7 @@ fn wrong(error: seccompiler::BackendError) -> Lack {
 
 #[cfg(test)]
 mod tests {
-    use wsgid_protocol::isolation::{ADDRESS_FAMILIES, REFUSED_CALLS};
+    use wsgid_protocol::isolation::REFUSED_CALLS;
 
     use super::*;
 
@@ -248,6 +275,20 @@ mod tests {
                 .iter()
                 .all(|name| ADDRESS_FAMILIES.contains(name))
         );
+    }
+
+    #[test]
+    fn calls_for_the_thread_itself_have_no_name_among_the_refused() {
+        let named = |number: i64, first| refused(number.unsigned_abs(), [first, 0, 0, 0, 0, 0]);
+        assert_eq!(named(libc::SYS_io_uring_setup, 8), Some("io_uring_setup"));
+        assert_eq!(named(libc::SYS_prlimit64, 0), None);
+        assert_eq!(named(libc::SYS_prlimit64, 7), Some("prlimit64"));
+        assert_eq!(
+            named(libc::SYS_clone, libc::CLONE_NEWUSER as u64),
+            Some("unshare")
+        );
+        assert_eq!(named(libc::SYS_clone, libc::SIGCHLD as u64), None);
+        assert_eq!(named(libc::SYS_getpid, 0), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use wsgid_protocol::report::{ConfigReport, DEFINE, PREFIX, Remark};
 
 use super::words::words;
+use crate::command::check::Loading;
 use crate::exit_code;
 use crate::express::{artifacts, httpd};
 
@@ -34,6 +35,8 @@ pub(crate) struct CheckConfig {
     /// File with httpd's environment variables [default: `envvars` beside the configuration]
     #[arg(long, value_name = "FILE")]
     envvars: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) loading: Loading,
     /// Print the findings as JSON
     #[arg(long)]
     pub(super) json: bool,

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &CheckConfig) -> ExitCode {
     let uses = mounts::uses(&configuration, &asked.report);
     let mut findings = compare::findings(&configuration, &asked.report, &uses);
     findings.extend(environment::findings(asked.envvars.as_deref()));
-    let groups = pythons::examine(&asked.report, &uses);
+    let groups = pythons::examine(&asked.report, &uses, args.loading.limit());
     let built_with = built_with::python(&asked.loading);
     findings.extend(pythons::findings(&groups, built_with));
     finding::sort(&mut findings);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::Uid;
 use serde::Serialize;
@@ -14,7 +15,7 @@ use wsgid_protocol::report::ConfigReport;
 use super::compare::{origin_of, user_of};
 use super::finding::{Finding, FindingKind};
 use super::mounts::ScriptUse;
-use crate::command::check::{self, Found};
+use crate::command::check::{self, Found, Surroundings};
 use crate::process::identity;
 
 /// A process group that will have processes.
@@ -29,12 +30,18 @@ pub(crate) struct Tried<'r> {
     pub(crate) found: Found,
 }
 
-/// Tries the groups that are defined, and the implicit one if it is used.
-pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[ScriptUse<'_>]) -> Vec<Tried<'r>> {
+/// Tries the groups that are defined, and the implicit one if it is used. `limit`: as for
+/// `wsgid check`.
+pub(crate) fn examine<'r>(
+    report: &'r ConfigReport,
+    uses: &[ScriptUse<'_>],
+    limit: Option<Duration>,
+) -> Vec<Tried<'r>> {
     let httpd = identity::DefaultAccount {
         uid: report.httpd_uid,
         gid: report.httpd_gid,
     };
+    let mut around = Surroundings::new(&report.groups, Vec::new());
     let mut tried = Vec::new();
     for config in &report.groups {
         let inside = uses.iter();
@@ -57,7 +64,7 @@ pub(crate) fn examine<'r>(report: &'r ConfigReport, uses: &[ScriptUse<'_>]) -> V
                 });
             }
         }
-        let found = check::examine(&complete, httpd);
+        let found = check::examine(&complete, httpd, limit, &mut around);
         tried.push(Tried {
             config,
             name: &config.name,
@@ -88,6 +95,9 @@ pub(crate) fn findings(groups: &[Tried<'_>], built_with: Option<(u32, u32)>) -> 
                 FindingKind::Problem
             };
             say(kind, problem);
+        }
+        for note in &group.found.notes {
+            say(FindingKind::Note, note);
         }
         let Some((major, minor)) = group.found.python else {
             continue;

@@ -1,0 +1,517 @@
+//! `wsgid check` of groups with isolation: what a site would not reach is named with the option
+//! that opens it, before the site fails. Each case is tried by root and by an ordinary user,
+//! under `private` and `strict`, and shows with the option, or without isolation, that
+//! nothing else stood in the way.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use wsgid_tests::control::Said;
+use wsgid_tests::{Limit, Pid, TestUser, artifacts, cache, case, until, users};
+
+const OK: i32 = 0;
+/// What `wsgid` ends with where a group would not work.
+const CONFIGURATION: i32 = 7;
+const APPLICATION: &str = "def application(environ, start_response): pass\n";
+
+/// A site in `home`, with directories beside it.
+struct Place {
+    directory: TempDir,
+    user: TestUser,
+    /// Whether that user checks it, and not root.
+    by_user: bool,
+    preset: &'static str,
+}
+
+impl Place {
+    fn new(by_user: bool, preset: &'static str) -> Self {
+        let user = match users::three() {
+            Some([first, ..]) => first.clone(),
+            None => users::of_httpd(),
+        };
+        let directory = tempfile::Builder::new()
+            .prefix("check-")
+            .tempdir_in(cache::directory())
+            .expect("the cache can be written");
+        let place = Self {
+            directory,
+            user,
+            by_user,
+            preset,
+        };
+        let open = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(place.directory.path(), open).expect("it is ours");
+        for name in ["home", "beside", "sites"] {
+            fs::create_dir(place.at(name)).expect("it is ours");
+        }
+        if fs::hard_link(artifacts::wsgid(), place.at("wsgid")).is_err() {
+            fs::copy(artifacts::wsgid(), place.at("wsgid")).expect("there is room");
+        }
+        let main = format!(
+            "[supervisor]\nsocket = '{0}/httpd.sock'\nhttpd-user = '{1}'\nsites = '{0}/sites'\n",
+            place.shown(""),
+            users::of_httpd().name
+        );
+        fs::write(place.at("wsgid.toml"), main).expect("it is ours");
+        place
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn shown(&self, name: &str) -> String {
+        self.at(name).display().to_string()
+    }
+
+    /// Checks it with this application. `@` is the directory that all of it is in.
+    fn checked(&self, script: &str, options: &str) -> Said {
+        self.checked_with(script, options, &[])
+    }
+
+    fn checked_with(&self, script: &str, options: &str, args: &[&str]) -> Said {
+        let own = |text: &str| text.replace('@', self.shown("").trim_end_matches('/'));
+        let script = own(script) + APPLICATION;
+        fs::write(self.at("home/app.py"), script).expect("it is ours");
+        // An ordinary user cannot have all of it on every machine.
+        let fallback = if self.by_user {
+            "isolation-fallback = true\n"
+        } else {
+            ""
+        };
+        let group = format!(
+            "[group.a]\nuser = '{}'\nhome = '@/home'\nscripts = ['@/home/app.py']\nisolation = '{}'\n{fallback}{options}\n",
+            self.user.name, self.preset
+        );
+        fs::write(self.at("sites/a.toml"), own(&group)).expect("it is ours");
+        for name in ["home", "beside"] {
+            users::give(&self.at(name), &self.user);
+        }
+        let mut command = Command::new(self.at("wsgid"));
+        if self.by_user && users::is_root() {
+            command = Command::new("setpriv");
+            command
+                .arg(format!("--reuid={}", self.user.uid))
+                .arg(format!("--regid={}", self.user.gid))
+                .arg("--clear-groups")
+                .arg(self.at("wsgid"));
+        }
+        let output = command
+            .arg("check")
+            .args(args)
+            .arg("--config")
+            .arg(self.at("wsgid.toml"))
+            .output()
+            .expect("wsgid can be run");
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            text,
+        }
+    }
+
+    /// It would not load, and these lines say why, with what opens it.
+    fn would_break(&self, script: &str, options: &str, parts: &[&str]) {
+        let said = self.checked(script, options);
+        assert_eq!(said.code, CONFIGURATION, "{self:?}: {}", said.text);
+        for part in parts {
+            let part = part.replace('@', self.shown("").trim_end_matches('/'));
+            let has = said
+                .text
+                .lines()
+                .any(|line| line.starts_with("  problem  ") && line.contains(&part));
+            assert!(has, "{self:?}: {part}: {}", said.text);
+        }
+    }
+
+    fn loads(&self, script: &str, options: &str) -> String {
+        let said = self.checked(script, options);
+        assert_eq!(said.code, OK, "{self:?}: {}", said.text);
+        let loads = format!(
+            "ok       script `{}` loads in its isolation",
+            self.shown("home/app.py")
+        );
+        assert!(said.text.contains(&loads), "{self:?}: {}", said.text);
+        said.text
+    }
+
+    /// It loads, and these notes say what it was denied meanwhile.
+    fn loads_without(&self, script: &str, options: &str, parts: &[&str]) {
+        let text = self.loads(script, options);
+        for part in parts {
+            let part = part.replace('@', self.shown("").trim_end_matches('/'));
+            let has = text
+                .lines()
+                .any(|line| line.starts_with("  note     ") && line.contains(&part));
+            assert!(has, "{self:?}: {part}: {text}");
+        }
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let who = if self.by_user { "a user" } else { "root" };
+        write!(out, "{}, by {who}", self.preset)
+    }
+}
+
+/// By whom it can be checked here.
+fn checkers() -> &'static [bool] {
+    if users::is_root() {
+        &[false, true]
+    } else {
+        &[true]
+    }
+}
+
+fn each_of(presets: &[&'static str], body: impl Fn(&Place)) {
+    for by_user in checkers() {
+        for preset in presets {
+            body(&Place::new(*by_user, preset));
+        }
+    }
+}
+
+fn each(body: impl Fn(&Place)) {
+    each_of(&["private", "strict"], body);
+}
+
+#[test]
+fn a_media_directory_that_is_written_at_import() {
+    case(Limit::default(), || {
+        each(|place| {
+            fs::create_dir(place.at("beside/media")).expect("it is ours");
+            let script = "open('@/beside/media/cache', 'w').close()\n";
+            place.would_break(
+                script,
+                "",
+                &[
+                    "home/app.py`, line 1: FileNotFoundError: ",
+                    "`@/beside/media/cache` cannot be made, changed or removed; read-write-paths=@/beside/media opens it",
+                ],
+            );
+            assert!(!place.at("beside/media/cache").exists(), "{place:?}");
+            place.loads(script, "read-write-paths = ['@/beside/media']");
+            assert!(place.at("beside/media/cache").exists(), "{place:?}");
+        });
+    });
+}
+
+#[test]
+fn packages_in_an_environment_elsewhere() {
+    case(Limit::default(), || {
+        each(|place| {
+            let packages = "beside/venv/lib/python3/site-packages";
+            fs::create_dir_all(place.at(packages).join("shop_models")).expect("it is ours");
+            fs::write(place.at(packages).join("shop_models/__init__.py"), "").expect("it is ours");
+            let script =
+                format!("import site\nsite.addsitedir('@/{packages}')\nimport shop_models\n");
+            let opens = format!("read-only-paths=@/{packages} opens it");
+            place.would_break(
+                &script,
+                "",
+                &[
+                    "line 3: ModuleNotFoundError: No module named 'shop_models'",
+                    &opens,
+                ],
+            );
+            place.loads(&script, "read-only-paths = ['@/beside/venv']");
+        });
+    });
+}
+
+#[test]
+fn the_socket_of_a_database() {
+    case(Limit::default(), || {
+        each(|place| {
+            fs::create_dir(place.at("beside/db")).expect("it is ours");
+            let _listener = UnixListener::bind(place.at("beside/db/s")).expect("it is ours");
+            let script = "import os, socket\nos.chdir('/')\n\
+                          socket.socket(socket.AF_UNIX).connect('@/beside/db/s')\n";
+            place.would_break(
+                script,
+                "",
+                &["line 3: FileNotFoundError", "`@/beside/db/s` cannot be connected to; read-only-paths=@/beside/db/s opens it"],
+            );
+            place.loads(script, "read-only-paths = ['@/beside/db/s']");
+        });
+    });
+}
+
+#[test]
+fn a_database_of_sqlite_beside_the_script() {
+    case(Limit::default(), || {
+        let script = "import sqlite3\nsqlite3.connect('shop.db').execute('create table if not exists a (b)')\n";
+        each_of(&["strict"], |place| {
+            place.would_break(
+                script,
+                "",
+                &[
+                    "line 2: OperationalError: unable to open database file",
+                    "`@/home/shop.db` cannot be made, changed or removed; read-write-paths=@/home opens it",
+                ],
+            );
+            place.loads(script, "read-write-paths = ['@/home']");
+        });
+        each_of(&["private"], |place| {
+            let text = place.loads(script, "");
+            assert!(!text.contains("shop.db"), "{place:?}: {text}");
+        });
+    });
+}
+
+/// Calls of a library that no exception and no path tells of.
+const CALLS: &str = "import ctypes, os, socket\nlibc = ctypes.CDLL(None, use_errno=True)\n\
+    libc.syscall(425, 8, 0)\nlibc.ptrace(0, 0, 0, 0)\n\
+    try:\n    socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\nexcept OSError:\n    pass\n";
+
+#[test]
+fn calls_of_the_kernel_that_are_refused() {
+    case(Limit::default(), || {
+        let names = ["io_uring_setup", "ptrace"].map(|name| {
+            format!("the system call `{name}` is refused; allow-system-calls={name} allows it; it loads without")
+        });
+        each(|place| {
+            place.loads_without(CALLS, "", &[&names[0], &names[1]]);
+            let text = place.loads(CALLS, "allow-system-calls = ['io_uring_setup', 'ptrace']");
+            assert!(!text.contains("system call `"), "{place:?}: {text}");
+        });
+        let family = "sockets of the family `packet` cannot be made; \
+                      restrict-address-families=unix,inet,inet6,netlink,packet allows them";
+        each_of(&["strict"], |place| {
+            place.loads_without(CALLS, "", &[family])
+        });
+        let families = "restrict-address-families = ['unix', 'packet']";
+        each(|place| {
+            let text = place.loads(CALLS, families);
+            assert!(!text.contains("family"), "{place:?}: {text}");
+        });
+    });
+}
+
+#[test]
+fn what_was_swallowed_and_what_a_library_or_a_program_was_denied() {
+    case(Limit::default(), || {
+        each(|place| {
+            for name in ["swallowed", "library", "program"] {
+                fs::create_dir(place.at("beside").join(name)).expect("it is ours");
+                fs::write(place.at("beside").join(name).join("file"), "").expect("it is ours");
+            }
+            let script = "import ctypes, subprocess\n\
+                try:\n    open('@/beside/swallowed/file')\nexcept OSError:\n    pass\n\
+                ctypes.CDLL(None).open(b'@/beside/library/file', 0)\n\
+                subprocess.run(['cat', '@/beside/program/file'])\n";
+            let opens = "nor 2 other paths; read-only-paths=@/beside/library/file:@/beside/program/file:\
+                         @/beside/swallowed/file opens it; it loads without";
+            place.loads_without(
+                script,
+                "",
+                &["`@/beside/swallowed/file` cannot be read, ", opens],
+            );
+            let text = place.loads(script, "read-only-paths = ['@/beside']");
+            assert!(!text.contains("opens it"), "{place:?}: {text}");
+        });
+    });
+}
+
+#[test]
+fn a_port_that_is_not_named() {
+    case(Limit::default(), || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = listener.local_addr().expect("it is bound").port();
+        let script = format!("import socket\nsocket.create_connection(('127.0.0.1', {port}))\n");
+        each(|place| {
+            let part = format!(
+                "TCP port {port} cannot be connected to; one more in connect-ports= opens it: {port}"
+            );
+            place.would_break(&script, "connect-ports = [1]", &["PermissionError", &part]);
+            place.loads(&script, &format!("connect-ports = [{port}]"));
+            place.loads(&script, "");
+        });
+    });
+}
+
+#[test]
+fn an_application_that_hangs_is_ended_and_where_it_was_is_said() {
+    case(Limit::default(), || {
+        each(|place| {
+            let script = "import os, time\nopen('/tmp/pid', 'w').close()\nwhile True:\n    time.sleep(0.1)\n";
+            let begun = Instant::now();
+            let said = place.checked_with(script, "", &["--load-timeout", "2"]);
+            assert_eq!(said.code, CONFIGURATION, "{}", said.text);
+            let part = "was not loaded in its isolation after 2 s, where it was at `";
+            assert!(
+                said.text.contains(part) && said.text.contains("app.py`, line 4"),
+                "{}",
+                said.text
+            );
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "{:?}",
+                begun.elapsed()
+            );
+            // One that has stopped the clock of its own Python is ended all the same.
+            let script = format!(
+                "import faulthandler\nfaulthandler.cancel_dump_traceback_later()\n{script}"
+            );
+            let said = place.checked_with(&script, "", &["--load-timeout", "1"]);
+            assert!(
+                said.text
+                    .contains("was not loaded in its isolation after 1 s; "),
+                "{}",
+                said.text
+            );
+        });
+    });
+}
+
+/// Writes the numbers of two processes that go away from it, one of which holds its record.
+const FORKS: &str = "import os, time\n\
+    def away():\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0:\n            \
+    open('@/home/pids', 'a').write('%d\\n' % os.getpid())\n            time.sleep(300)\n        os._exit(0)\n    os.wait()\n\
+    open('@/home/pids', 'a').close()\naway()\naway()\nwhile len(open('@/home/pids').readlines()) < 2:\n    time.sleep(0.01)\n";
+
+#[test]
+fn nothing_of_an_application_that_forks_away_stays() {
+    case(Limit::default(), || {
+        each(|place| {
+            let writes = "read-write-paths = ['@/home']";
+            place.loads(FORKS, writes);
+            let ended = format!("{FORKS}os._exit(3)\n");
+            fs::rename(place.at("home/pids"), place.at("first")).expect("it was written");
+            place.would_break(
+                &ended,
+                writes,
+                &["ended its process while it was loaded in its isolation: exit code 3"],
+            );
+            for file in ["first", "home/pids"] {
+                for pid in fs::read_to_string(place.at(file))
+                    .expect("it was written")
+                    .lines()
+                {
+                    let pid = pid.parse().expect("a number");
+                    let gone = until(Duration::from_secs(5), || {
+                        Pid::current(pid).is_none().then_some(())
+                    });
+                    assert!(gone.is_some(), "{place:?}: process {pid} is still there");
+                }
+            }
+        });
+    });
+}
+
+#[test]
+fn an_application_that_prints_megabytes_is_heard_out() {
+    case(Limit::default(), || {
+        each(|place| {
+            let script = "import os, sys\nfor _ in range(64):\n    print('x' * 65536)\n    \
+                          print('\\x1b[2J' * 16384, file=sys.stderr)\nos.write(2, b'y' * 1000000)\n";
+            let text = place.loads(script, "");
+            assert!(!text.contains("xxx") && !text.contains('\x1b'), "{text}");
+        });
+    });
+}
+
+#[test]
+fn a_mistake_of_the_application_has_its_file_and_line_and_no_escapes() {
+    case(Limit::default(), || {
+        each(|place| {
+            let script = "import json\njson.loads('\\x1b[2J')\n";
+            place.would_break(script, "", &["`@/home/app.py`, line 2: JSONDecodeError: "]);
+            place.would_break(
+                "raise OSError('\\x1b[2J')\n",
+                "",
+                &["line 1: OSError: \\x1b[2J"],
+            );
+            place.would_break("import sys\nsys.exit(4)\n", "", &["line 2: SystemExit: 4"]);
+            let nothing = "if False:\n    ";
+            place.would_break(
+                nothing,
+                "",
+                &["`@/home/app.py` does not contain the callable `application`"],
+            );
+        });
+    });
+}
+
+#[test]
+fn nothing_is_loaded_without_isolation_nor_where_nobody_wants_it() {
+    case(Limit::default(), || {
+        let script = "open('@/home/loaded', 'w').close()\n";
+        for by_user in checkers() {
+            let place = Place::new(*by_user, "none");
+            let said = place.checked(script, "read-write-paths = ['/opt']");
+            assert_eq!(said.code, OK, "{}", said.text);
+            assert!(
+                said.text.contains(" without effect: nothing is isolated"),
+                "{}",
+                said.text
+            );
+            assert!(!place.at("home/loaded").exists(), "{}", said.text);
+        }
+        each_of(&["private"], |place| {
+            let said = place.checked_with(script, "", &["--no-load"]);
+            assert_eq!(said.code, OK, "{}", said.text);
+            assert!(
+                said.text
+                    .contains("ok       isolation (private) is to be had: "),
+                "{}",
+                said.text
+            );
+            let service = place.checked(script, "threads = 0");
+            assert!(
+                service.text.contains("note     it serves no requests, so"),
+                "{}",
+                service.text
+            );
+            assert!(
+                !place.at("home/loaded").exists(),
+                "{}{}",
+                said.text,
+                service.text
+            );
+            place.loads(script, "");
+            assert!(place.at("home/loaded").exists());
+        });
+    });
+}
+
+#[test]
+fn paths_that_are_not_there_and_those_that_contradict_are_named() {
+    case(Limit::default(), || {
+        each(|place| {
+            place.would_break(
+                "",
+                "read-write-paths = ['@/none']",
+                &[
+                    "its workers would not start: ",
+                    "read-write-paths= `@/none`: ",
+                ],
+            );
+            place.would_break(
+                "",
+                "inaccessible-paths = ['@/home']",
+                &["inaccessible-paths= `@/home` hides `@/home` (home=), which the group needs"],
+            );
+        });
+    });
+}
+
+/// Temporary directories of a check are not the next one's, nor anybody's.
+#[test]
+fn temporary_directories_of_a_check_go_with_it() {
+    case(Limit::default(), || {
+        each(|place| {
+            let script = "import os\nassert os.listdir('/tmp') == []\nopen('/tmp/left', 'w').close()\n\
+                          open('/dev/shm/left', 'w').close()\n";
+            place.loads(script, "");
+            place.loads(script, "");
+            assert!(!Path::new("/tmp/left").exists() && !Path::new("/dev/shm/left").exists());
+        });
+    });
+}
