@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use wsgid_tests::{Httpd, Limit, Python, Site, artifacts, case, users};
+use wsgid_tests::{Httpd, Limit, Python, Site, artifacts, cache, case, users};
 
 /// A configuration as mod_wsgi has it: its module is not even there.
 struct Before {
@@ -516,4 +516,38 @@ fn listing(directory: &Path) -> Vec<String> {
     }
     all.sort();
     all
+}
+
+/// A group with isolation is loaded in it, as by `wsgid check`.
+#[test]
+fn what_isolation_would_deny_an_application_is_named() {
+    case(Limit::default(), || {
+        let media = tempfile::tempdir_in(cache::directory()).expect("the cache can be written");
+        users::give(media.path(), &users::of_httpd());
+        let found = |options: &str, args: &[&str]| {
+            let media = media.path().display();
+            let before = Before::new(&format!(
+                "WSGIDaemonProcess shop isolation=private python-home=@PYTHON@ home=@SITE@ {options}\n\
+                 WSGIScriptAlias / @SITE@/media.py process-group=shop application-group=%{{GLOBAL}}"
+            ));
+            let script = format!(
+                "open('{media}/new', 'w').close()\ndef application(environ, start_response): pass\n"
+            );
+            fs::write(before.site.path().join("media.py"), script).expect("it is ours");
+            before.findings(args)
+        };
+        let opens = format!("read-write-paths={} opens it", media.path().display());
+        let (findings, code) = found("", &[]);
+        let failed = "media.py` does not load in its isolation: ";
+        let group = "problem [WSGIDaemonProcess shop";
+        contain(&findings, &[(group, failed), (group, &opens)]);
+        assert_eq!(code, Some(7), "{findings:#?}");
+        let open = format!("read-write-paths={}", media.path().display());
+        for (options, args) in [(open.as_str(), [].as_slice()), ("", &["--no-load"])] {
+            let (findings, code) = found(options, args);
+            assert!(!findings.concat().contains("isolation:"), "{findings:#?}");
+            assert_ne!(code, Some(7), "{findings:#?}");
+        }
+        assert!(media.path().join("new").exists(), "it was loaded");
+    });
 }

@@ -79,7 +79,8 @@ impl Place {
         let script = own(script) + APPLICATION;
         fs::write(self.at("home/app.py"), script).expect("it is ours");
         // An ordinary user cannot have all of it on every machine.
-        let fallback = if self.by_user {
+        let is_said = options.contains("isolation-fallback");
+        let fallback = if self.by_user && !is_said {
             "isolation-fallback = true\n"
         } else {
             ""
@@ -499,6 +500,37 @@ fn paths_that_are_not_there_and_those_that_contradict_are_named() {
                 &["inaccessible-paths= `@/home` hides `@/home` (home=), which the group needs"],
             );
         });
+    });
+}
+
+/// What the machine does not give an ordinary user is said, with what does.
+#[test]
+fn what_is_not_to_be_had_here_is_named_or_refused() {
+    case(Limit::default(), || {
+        let place = Place::new(true, "private");
+        let text = place.loads("", "");
+        let missing: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains("isolation is to be had without"))
+            .collect();
+        let strict = Place::new(true, "strict").checked("", "isolation-fallback = false");
+        assert_eq!(
+            strict.code,
+            if missing.is_empty() {
+                OK
+            } else {
+                CONFIGURATION
+            },
+            "{text}{}",
+            strict.text
+        );
+        let refused = "problem  its workers would not start: isolation=strict: ";
+        assert_eq!(
+            strict.text.contains(refused),
+            !missing.is_empty(),
+            "{text}{}",
+            strict.text
+        );
     });
 }
 

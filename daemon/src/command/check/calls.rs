@@ -23,7 +23,7 @@ pub(super) enum Wanted {
 
 /// What a call was to do, with addresses in the memory of who called.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Attempt {
+pub(super) enum CallTarget {
     Path {
         /// The descriptor of the directory that the path counts from.
         directory: i32,
@@ -129,15 +129,15 @@ const OLDER: &[(c_long, Shape)] = &[
 const OLDER: &[(c_long, Shape)] = &[];
 
 /// What a call was to do, by its number and arguments: mostly one thing or none.
-pub(super) fn attempts(number: u64, arguments: [u64; 6]) -> impl Iterator<Item = Attempt> {
+pub(super) fn attempts(number: u64, arguments: [u64; 6]) -> impl Iterator<Item = CallTarget> {
     let shapes = ALL.iter().chain(OLDER);
     let shapes = shapes.filter(move |(one, _)| u64::try_from(*one) == Ok(number));
     shapes.map(move |(_, shape)| attempt(*shape, arguments))
 }
 
-fn attempt(shape: Shape, arguments: [u64; 6]) -> Attempt {
+fn attempt(shape: Shape, arguments: [u64; 6]) -> CallTarget {
     let number = |at: usize| low_half(arguments[at]);
-    let path = |directory: i32, path: usize, wanted: Wanted| Attempt::Path {
+    let path = |directory: i32, path: usize, wanted: Wanted| CallTarget::Path {
         directory,
         path: arguments[path],
         wanted,
@@ -150,15 +150,15 @@ fn attempt(shape: Shape, arguments: [u64; 6]) -> Attempt {
         Open(at, flags) => path(libc::AT_FDCWD, at, opened(number(flags))),
         AccessAt(directory, at, mode) => path(number(directory), at, asked(number(mode))),
         Access(at, mode) => path(libc::AT_FDCWD, at, asked(number(mode))),
-        Connect => Attempt::Connect {
+        Connect => CallTarget::Connect {
             address: arguments[1],
             len: len(),
         },
-        Bind => Attempt::Bind {
+        Bind => CallTarget::Bind {
             address: arguments[1],
             len: len(),
         },
-        Socket => Attempt::Socket { family: number(0) },
+        Socket => CallTarget::Socket { family: number(0) },
     }
 }
 
@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_a_call_was_to_do_is_read_from_its_arguments() {
-        let of = |number: c_long, arguments: [u64; 6]| -> Vec<Attempt> {
+        let of = |number: c_long, arguments: [u64; 6]| -> Vec<CallTarget> {
             attempts(number.unsigned_abs(), arguments).collect()
         };
         let write = u64::from((libc::O_WRONLY | libc::O_CREAT).unsigned_abs());
@@ -244,7 +244,7 @@ mod tests {
         );
         assert_eq!(
             opened,
-            [Attempt::Path {
+            [CallTarget::Path {
                 directory: libc::AT_FDCWD,
                 path: 0x1000,
                 wanted: Make

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wsgid_protocol::GroupConfig;
@@ -16,7 +16,7 @@ use wsgid_protocol::readable::escaped;
 use super::denied::{self, Denied, Hole, LoadOutcome, Seen};
 use super::enter::LoadTask;
 use super::found::{Found, Probe};
-use super::step::{self, Step};
+use super::step::{self, CheckStep};
 use crate::isolation::neighbours::paths_of_others;
 use crate::isolation::temporary::TemporaryDirectories;
 
@@ -108,7 +108,7 @@ pub(super) fn examine(
     }
     let mut is_first = true;
     for task in tasks {
-        let seen: Seen = match step::take(Step::Trace, &task, limit + AROUND) {
+        let seen: Seen = match step::take(CheckStep::Trace, &task, limit + AROUND) {
             Ok(seen) => seen,
             Err(problem) => return found.problems.push(problem),
         };
@@ -121,8 +121,8 @@ pub(super) fn examine(
         if std::mem::take(&mut is_first) {
             in_force(config, &seen.report, found);
         }
-        if task.script.is_some() {
-            tell(&task, &seen, found);
+        if let Some(script) = &task.script {
+            tell(config, script, task.seconds, &seen, found);
         }
     }
 }
@@ -148,18 +148,36 @@ fn in_force(config: &GroupConfig, report: &IsolationReport, found: &mut Found) {
         ));
     }
     for missing in &report.missing {
+        let cure = cure(missing).map_or_else(String::new, |cure| format!("; {cure}"));
         let missing = escaped(missing.as_bytes());
         found
             .notes
-            .push(format!("isolation is to be had without {missing}"));
+            .push(format!("isolation is to be had without {missing}{cure}"));
+    }
+}
+
+/// What gives a machine what it lacks (`NAME: REASON`). A kernel that is too old says so.
+fn cure(missing: &str) -> Option<&'static str> {
+    let (name, why) = missing.split_once(": ").unwrap_or((missing, ""));
+    if why.contains("name space") {
+        Some(
+            "a supervisor that is root has them, or one whose machine allows user name spaces (sysctl \
+             user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+             kernel.apparmor_restrict_unprivileged_userns; in a container its seccomp profile)",
+        )
+    } else if why.contains("no landlock") {
+        Some("name `landlock` in lsm= on the kernel's command line")
+    } else if name == "protect-proc" && why.contains("EPERM") {
+        Some("where the kernel refuses /proc to ordinary users, a supervisor that is root has it")
+    } else {
+        None
     }
 }
 
 /// What came of one load.
-fn tell(task: &LoadTask, seen: &Seen, found: &mut Found) {
-    let Some(script) = &task.script else { return };
+fn tell(config: &GroupConfig, script: &Path, seconds: u64, seen: &Seen, found: &mut Found) {
     let script = escaped(script.to_string_lossy().as_bytes());
-    let problem = failure(&script, seen, task.seconds);
+    let problem = failure(&script, seen, seconds);
     match &problem {
         None => found
             .good
@@ -174,7 +192,7 @@ fn tell(task: &LoadTask, seen: &Seen, found: &mut Found) {
         );
     }
     let mut notes = Vec::new();
-    for hole in denied::holes(&seen.denied, &task.probe.config) {
+    for hole in denied::holes(&seen.denied, config) {
         if problem
             .as_deref()
             .is_some_and(|text| is_cause(&hole, text, seen))
@@ -236,4 +254,109 @@ fn failure(script: &str, seen: &Seen, seconds: u64) -> Option<String> {
         }
     };
     Some(escaped(text.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::check::calls::Wanted;
+
+    fn seen(denied: &[Denied], loaded: LoadOutcome, last: Option<usize>) -> Seen {
+        Seen {
+            loaded,
+            traced: true,
+            denied: denied.to_vec(),
+            last,
+            ..Seen::default()
+        }
+    }
+
+    fn told(seen: &Seen) -> Found {
+        let mut config = GroupConfig::new("a", "test");
+        config.set("isolation", "private").unwrap();
+        let mut found = Found::default();
+        tell(&config, Path::new("/srv/app.py"), 30, seen, &mut found);
+        found
+    }
+
+    #[test]
+    fn what_stops_a_load_is_a_problem_and_the_rest_is_noted() {
+        let call = |name: &str| Denied::Call(name.to_owned());
+        let path = |path: &str| Denied::Path {
+            path: path.to_owned(),
+            real: path.to_owned(),
+            hidden: Some(path.to_owned()),
+            wanted: Wanted::Read,
+        };
+        let denied = [
+            path("/srv/media"),
+            call("bpf"),
+            path("/srv/other"),
+            call("keyctl"),
+        ];
+        let raised = |text: &str| LoadOutcome::Raised {
+            text: text.to_owned(),
+            file: None,
+            line: None,
+        };
+        let failed = told(&seen(&denied, raised("OSError: no '/srv/media'"), Some(1)));
+        let starts = |texts: &[String], fronts: &[&str]| {
+            let all = texts
+                .iter()
+                .zip(fronts)
+                .all(|(text, front)| text.starts_with(front));
+            assert!(texts.len() == fronts.len() && all, "{texts:?}");
+        };
+        starts(
+            &failed.problems,
+            &[
+                "script `/srv/app.py` does not load",
+                "`/srv/media`",
+                "the system call `bpf`",
+            ],
+        );
+        starts(&failed.notes, &["`/srv/other`", "the system call `keyctl`"]);
+        let works = told(&seen(&denied, LoadOutcome::Works, Some(3)));
+        assert!(works.problems.is_empty() && works.notes.len() == 4);
+        assert!(
+            works
+                .notes
+                .iter()
+                .all(|note| note.ends_with("; it loads without"))
+        );
+        let many: Vec<Denied> = (0..50).map(|number| call(&number.to_string())).collect();
+        let works = told(&seen(&many, LoadOutcome::Works, None));
+        assert_eq!(works.notes.len(), NOTES_MAX + 1);
+        assert_eq!(
+            works.notes.last().unwrap(),
+            "30 more that isolation denies it"
+        );
+    }
+
+    #[test]
+    fn what_could_not_be_traced_is_said_to_be_unknown() {
+        let untraced = Seen::default();
+        assert!(told(&untraced).notes[0].starts_with("what isolation denies it cannot be told"));
+    }
+
+    #[test]
+    fn what_a_machine_lacks_has_its_cure() {
+        for (missing, part) in [
+            (
+                "private-tmp: no mount name space: EPERM",
+                "user.max_user_namespaces",
+            ),
+            ("signals: the kernel has no landlock", "lsm="),
+            (
+                "protect-proc: EPERM: Operation not permitted",
+                "root has it",
+            ),
+        ] {
+            assert!(
+                cure(missing).is_some_and(|cure| cure.contains(part)),
+                "{missing}"
+            );
+        }
+        assert_eq!(cure("signals: this needs Linux 6.12"), None);
+    }
 }

@@ -28,7 +28,7 @@ use wsgid_protocol::text;
 pub(crate) use self::found::Found;
 use self::found::Probe;
 pub(crate) use self::load::Surroundings;
-use self::step::Step;
+use self::step::CheckStep;
 use crate::command::print::say;
 use crate::config::InForce;
 use crate::config::standalone::{AS_HTTPD, Source};
@@ -50,7 +50,7 @@ pub(crate) struct Check {
     loading: Loading,
     /// Take one step with a group that is read from standard input (it uses this itself)
     #[arg(long, hide = true)]
-    step: Option<Step>,
+    step: Option<CheckStep>,
     /// Number of the descriptor that the step writes its record to
     #[arg(long, hide = true)]
     record: Option<RawFd>,
@@ -77,9 +77,9 @@ impl Loading {
 /// Runs the command.
 pub(crate) fn run(args: &Check) -> ExitCode {
     match args.step {
-        Some(Step::Probe) => return probe::run(),
-        Some(Step::Trace) => return trace::run(),
-        Some(Step::Enter) => return enter::run(args.record),
+        Some(CheckStep::Probe) => return probe::run(),
+        Some(CheckStep::Trace) => return trace::run(),
+        Some(CheckStep::Enter) => return enter::run(args.record),
         None => {}
     }
     let limit = args.loading.limit();
@@ -163,7 +163,7 @@ pub(crate) fn examine(
         enter_home: identity.uid != httpd.uid,
         identity,
     };
-    let mut found = match step::take(Step::Probe, &probe, PROBE_TIMEOUT) {
+    let mut found = match step::take(CheckStep::Probe, &probe, PROBE_TIMEOUT) {
         Ok(found) => found,
         Err(problem) => return Found::failed(problem),
     };

@@ -11,7 +11,7 @@ use crate::process::bounded;
 
 /// What a process of a check is there for.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(crate) enum Step {
+pub(crate) enum CheckStep {
     /// Looks at the group's files, and asks its Python which one it is.
     Probe,
     /// Sees what the next one is denied.
@@ -20,7 +20,7 @@ pub(crate) enum Step {
     Enter,
 }
 
-impl Step {
+impl CheckStep {
     const fn name(self) -> &'static str {
         match self {
             Self::Probe => "probe",
@@ -39,7 +39,7 @@ impl Step {
 
 /// Has it taken.
 pub(super) fn take<T: DeserializeOwned>(
-    step: Step,
+    step: CheckStep,
     task: &impl Serialize,
     limit: Duration,
 ) -> Result<T, String> {

@@ -24,7 +24,7 @@ use wsgid_protocol::isolation::IsolationReport;
 use super::denied::{Denied, LoadOutcome, Seen};
 use super::enter::{self, LoadTask, Record};
 use super::probe;
-use super::step::Step;
+use super::step::CheckStep;
 use super::witness::Witness;
 use crate::command::print::say;
 use crate::exit_code;
@@ -56,7 +56,7 @@ fn trace(task: &LoadTask) -> Result<Seen, String> {
     let (record, record_end) = io::pipe().map_err(failed)?;
     let (output, output_end) = io::pipe().map_err(failed)?;
     fcntl(&record_end, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
-    let mut command = Step::Enter.command();
+    let mut command = CheckStep::Enter.command();
     command
         .arg("--record")
         .arg(record_end.as_raw_fd().to_string())

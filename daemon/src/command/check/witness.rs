@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::isolation::{Isolation, USUAL_FAMILIES};
 
-use super::calls::{self, Address, Attempt, Wanted};
+use super::calls::{self, Address, CallTarget, Wanted};
 use super::denied::Denied;
 use super::outside;
 use crate::isolation::system_calls;
@@ -54,14 +54,14 @@ impl<'t> Witness<'t> {
             .collect()
     }
 
-    fn attempt(&self, pid: Pid, attempt: Attempt, errno: Errno) -> Option<Denied> {
+    fn attempt(&self, pid: Pid, attempt: CallTarget, errno: Errno) -> Option<Denied> {
         match attempt {
-            Attempt::Path {
+            CallTarget::Path {
                 directory,
                 path,
                 wanted,
             } => denied_path(pid, directory, &text(pid, path)?, wanted, errno),
-            Attempt::Connect { address, len } => {
+            CallTarget::Connect { address, len } => {
                 match calls::address(&memory(pid, address, len.min(ADDRESS_MAX)))? {
                     Address::Path(path) => {
                         denied_path(pid, libc::AT_FDCWD, &path, Wanted::Connect, errno)
@@ -71,7 +71,7 @@ impl<'t> Witness<'t> {
                     Address::Port(port) => self.closed_port(port, errno),
                 }
             }
-            Attempt::Bind { address, len } => {
+            CallTarget::Bind { address, len } => {
                 match calls::address(&memory(pid, address, len.min(ADDRESS_MAX)))? {
                     Address::Path(path) => {
                         denied_path(pid, libc::AT_FDCWD, &path, Wanted::Make, errno)
@@ -79,7 +79,7 @@ impl<'t> Witness<'t> {
                     _ => None,
                 }
             }
-            Attempt::Socket { family, .. } => (errno == Errno::EAFNOSUPPORT)
+            CallTarget::Socket { family, .. } => (errno == Errno::EAFNOSUPPORT)
                 .then(|| system_calls::family_name(family))
                 .filter(|name| self.is_closed_family(name))
                 .map(Denied::Family),
