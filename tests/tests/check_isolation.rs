@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use wsgid_tests::control::Said;
-use wsgid_tests::{Limit, Pid, TestUser, artifacts, cache, case, until, users};
+use wsgid_tests::{Limit, Pid, Python, TestUser, artifacts, cache, case, until, users};
 
 const OK: i32 = 0;
 /// What `wsgid` ends with where a group would not work.
@@ -75,6 +75,12 @@ impl Place {
     }
 
     fn checked_with(&self, script: &str, options: &str, args: &[&str]) -> Said {
+        self.define(script, options);
+        let mut command = self.command(&[]);
+        self.said(command.arg("check").args(args))
+    }
+
+    fn define(&self, script: &str, options: &str) {
         let own = |text: &str| text.replace('@', self.shown("").trim_end_matches('/'));
         let script = own(script) + APPLICATION;
         fs::write(self.at("home/app.py"), script).expect("it is ours");
@@ -93,18 +99,25 @@ impl Place {
         for name in ["home", "beside"] {
             users::give(&self.at(name), &self.user);
         }
-        let mut command = Command::new(self.at("wsgid"));
+    }
+
+    /// `wsgid`, by whoever checks, behind these words.
+    fn command(&self, front: &[&str]) -> Command {
+        let mut words: Vec<String> = Vec::new();
         if self.by_user && users::is_root() {
-            command = Command::new("setpriv");
-            command
-                .arg(format!("--reuid={}", self.user.uid))
-                .arg(format!("--regid={}", self.user.gid))
-                .arg("--clear-groups")
-                .arg(self.at("wsgid"));
+            let TestUser { uid, gid, .. } = self.user;
+            words.extend(["setpriv".into(), "--clear-groups".into()]);
+            words.extend([format!("--reuid={uid}"), format!("--regid={gid}")]);
         }
+        words.extend(front.iter().map(|word| (*word).to_owned()));
+        words.push(self.shown("wsgid"));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        command
+    }
+
+    fn said(&self, command: &mut Command) -> Said {
         let output = command
-            .arg("check")
-            .args(args)
             .arg("--config")
             .arg(self.at("wsgid.toml"))
             .output()
@@ -430,6 +443,12 @@ fn a_mistake_of_the_application_has_its_file_and_line_and_no_escapes() {
                 &["line 1: OSError: \\x1b[2J"],
             );
             place.would_break("import sys\nsys.exit(4)\n", "", &["line 2: SystemExit: 4"]);
+            let wrapped = "try:\n    1 / 0\nexcept ZeroDivisionError as error:\n    raise ValueError('no') from error\n";
+            place.would_break(
+                wrapped,
+                "",
+                &["line 4: ValueError: no (it came of ZeroDivisionError: division by zero)"],
+            );
             let nothing = "if False:\n    ";
             place.would_break(
                 nothing,
@@ -503,6 +522,51 @@ fn paths_that_are_not_there_and_those_that_contradict_are_named() {
     });
 }
 
+/// Has the kernel refuse `ptrace` to a program, as some containers do.
+const WITHOUT_PTRACE: &str = "import ctypes, os, struct, sys\n\
+    number = {'x86_64': 101, 'aarch64': 117}[os.uname().machine]\n\
+    steps = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (6, 0, 0, 0x50001), (6, 0, 0, 0x7fff0000)]\n\
+    text = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))\n\
+    program = struct.pack('HxxxxxxP', len(steps), ctypes.addressof(text))\n\
+    libc = ctypes.CDLL(None)\n\
+    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0\n\
+    os.execv(sys.argv[1], sys.argv[1:])\n";
+
+#[test]
+fn where_nothing_can_be_traced_the_load_still_tells() {
+    case(Limit::default(), || {
+        each(|place| {
+            let python = Python::any().program.display().to_string();
+            let check = || {
+                let mut command = place.command(&[&python, "-c", WITHOUT_PTRACE]);
+                place.said(command.arg("check"))
+            };
+            let unknown =
+                "note     what isolation denies it cannot be told: tracing is not allowed here";
+            place.define("open('@/beside/new', 'w')\n", "");
+            let broken = check();
+            assert_eq!(broken.code, CONFIGURATION, "{place:?}: {}", broken.text);
+            for part in ["app.py`, line 1: FileNotFoundError: ", unknown] {
+                assert!(
+                    broken.text.contains(part),
+                    "{place:?}: {part}: {}",
+                    broken.text
+                );
+            }
+            place.define("", "");
+            let works = check();
+            assert_eq!(works.code, OK, "{place:?}: {}", works.text);
+            for part in ["loads in its isolation", unknown] {
+                assert!(
+                    works.text.contains(part),
+                    "{place:?}: {part}: {}",
+                    works.text
+                );
+            }
+        });
+    });
+}
+
 /// What the machine does not give an ordinary user is said, with what does.
 #[test]
 fn what_is_not_to_be_had_here_is_named_or_refused() {
@@ -539,11 +603,40 @@ fn what_is_not_to_be_had_here_is_named_or_refused() {
 fn temporary_directories_of_a_check_go_with_it() {
     case(Limit::default(), || {
         each(|place| {
-            let script = "import os\nassert os.listdir('/tmp') == []\nopen('/tmp/left', 'w').close()\n\
-                          open('/dev/shm/left', 'w').close()\n";
-            place.loads(script, "");
-            place.loads(script, "");
-            assert!(!Path::new("/tmp/left").exists() && !Path::new("/dev/shm/left").exists());
+            let name = place.directory.path().file_name().expect("it has a name");
+            let name = name.to_string_lossy().into_owned();
+            let script = format!(
+                "import os\nassert not os.path.exists('/tmp/{name}')\n\
+                 for at in '/tmp', '/var/tmp', '/dev/shm':\n    open(at + '/{name}', 'w').close()\n"
+            );
+            place.loads(&script, "");
+            place.loads(&script, "");
+            let is_left = |base: &str| {
+                let entries = fs::read_dir(base).into_iter().flatten().flatten();
+                let mut ours = entries
+                    .filter(|entry| entry.file_name().to_string_lossy().starts_with("wsgid-"));
+                ours.any(|entry| below(&entry.path()).any(|path| path.ends_with(&name)))
+            };
+            for base in ["/tmp", "/var/tmp", "/dev/shm"] {
+                assert!(!Path::new(base).join(&name).exists(), "{place:?}: {base}");
+                let gone = until(Duration::from_secs(10), || (!is_left(base)).then_some(()));
+                assert!(gone.is_some(), "{place:?}: something is left in {base}");
+            }
         });
     });
+}
+
+/// The paths in a directory, down to where these temporary files are.
+fn below(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let mut all = vec![directory.to_path_buf()];
+    let mut begin = 0;
+    for _ in 0..3 {
+        let end = all.len();
+        for at in begin..end {
+            let entries = fs::read_dir(&all[at]).into_iter().flatten().flatten();
+            all.extend(entries.map(|entry| entry.path()).collect::<Vec<_>>());
+        }
+        begin = end;
+    }
+    all.into_iter()
 }

@@ -252,7 +252,7 @@ fn set_priority(nice: i32) -> Result<(), Failed> {
 /// supervisor. While this is root, so that the worker cannot take it back: the
 /// kernel remembers as the least what a root with CAP_SYS_RESOURCE has written
 /// (`privilege::may_fix_memory_score`).
-fn prefer_for_memory() -> io::Result<()> {
+pub(crate) fn prefer_for_memory() -> io::Result<()> {
     const FILE: &str = "/proc/self/oom_score_adj";
     // Without /proc there is nothing to be had.
     let Ok(text) = std::fs::read_to_string(FILE) else {

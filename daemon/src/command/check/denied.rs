@@ -67,7 +67,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// As many different ones are told.
-    pub(super) const MOST: usize = 500;
+    pub(super) const MOST: usize = 200;
 }
 
 /// What one value of an option opens.

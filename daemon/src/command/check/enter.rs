@@ -90,6 +90,7 @@ fn enter(record: &mut File) -> Result<(), String> {
     } = &task.probe;
     sys::reset_signals();
     signals::unblock_all().map_err(|errno| errno.to_string())?;
+    exec::prefer_for_memory().map_err(|error| error.to_string())?;
     let mut isolated = Isolated::of(config, identity, &task.places);
     if let Some(isolated) = &mut isolated {
         isolated.enter()?;
@@ -105,13 +106,13 @@ fn enter(record: &mut File) -> Result<(), String> {
     if let Some(isolated) = &mut isolated {
         isolated.confine()?;
     }
-    let python = exec::site_python(config, identity, *enter_home);
-    let mut command = python.map_err(|failed| failed.1)?;
     let report = isolated.map(Isolated::into_report).unwrap_or_default();
     write(record, &Record::Isolated(report)).map_err(|error| error.to_string())?;
     let Some(script) = &task.script else {
         return write(record, &Record::Came(LoadOutcome::Works)).map_err(|error| error.to_string());
     };
+    let python = exec::site_python(config, identity, *enter_home);
+    let mut command = python.map_err(|failed| failed.1)?;
     command
         .arg("-c")
         .arg(LOAD)

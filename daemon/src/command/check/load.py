@@ -36,6 +36,21 @@ def place(error):
     return (own or places or [(None, None)])[-1]
 
 
+def words(error):
+    text = str(error).partition("\n")[0]
+    return type(error).__name__ + (": " + text if text else "")
+
+
+def first_cause(error):
+    """What an error was made of, and that of another: libraries wrap them."""
+    for _ in range(10):
+        before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if before is None:
+            break
+        error = before
+    return error
+
+
 def load(runtime_source, mod_wsgi_source, callables_source, facts):
     facts = json.loads(facts)
     script, callable_name = facts["script"], facts["callable"]
@@ -65,8 +80,8 @@ def load(runtime_source, mod_wsgi_source, callables_source, facts):
         module = runtime.load_script(script)
     except BaseException as error:
         file, line = place(error)
-        text = str(error).partition("\n")[0]
-        text = type(error).__name__ + (": " + text if text else "")
+        text, cause = words(error), words(first_cause(error))
+        text += "" if cause in text else " (it came of %s)" % cause
         return {"Raised": {"text": text, "file": file, "line": line}}
     why = callable_name and runtime.unusable(module, callable_name)
     return {"Unusable": why} if why else "Works"

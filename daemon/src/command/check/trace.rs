@@ -9,8 +9,9 @@ use std::io::{self, PipeReader, Read, Write as _};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{ExitCode, Stdio};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -75,11 +76,11 @@ fn trace(task: &LoadTask) -> Result<Seen, String> {
         input.write_all(&text).map_err(failed)?;
     }
     let root = Pid::from_raw(i32::try_from(child.id()).map_err(|_| "no process".to_owned())?);
-    let limit = kill_after(root, task.limit() + GRACE);
+    let limit = KillAfter::new(root, task.limit() + GRACE);
     let mut tracer = Tracer::new(root, task);
     let ended = tracer.follow();
-    drop(limit);
-    let (loaded, report) = outcome(&record.take(), ended);
+    let was_killed = limit.end();
+    let (loaded, report) = outcome(&record.take(), ended, was_killed);
     Ok(Seen {
         loaded,
         report,
@@ -90,7 +91,11 @@ fn trace(task: &LoadTask) -> Result<Seen, String> {
 }
 
 /// What came of it, by its own record, or by how it ended; and what is in force.
-fn outcome(record: &[u8], ended: Option<WaitStatus>) -> (LoadOutcome, IsolationReport) {
+fn outcome(
+    record: &[u8],
+    ended: Option<WaitStatus>,
+    was_killed: bool,
+) -> (LoadOutcome, IsolationReport) {
     let text = String::from_utf8_lossy(record);
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
     let report = match serde_json::from_str(first) {
@@ -105,25 +110,38 @@ fn outcome(record: &[u8], ended: Option<WaitStatus>) -> (LoadOutcome, IsolationR
         return (LoadOutcome::TooLong(enter::place_in(rest)), report);
     }
     let loaded = match ended {
+        _ if was_killed => LoadOutcome::TooLong(None),
         Some(WaitStatus::Exited(_, code)) => LoadOutcome::Ended(format!("exit code {code}")),
-        // Nobody else is there to send this one.
-        Some(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => LoadOutcome::TooLong(None),
         Some(WaitStatus::Signaled(_, signal, _)) => LoadOutcome::Ended(signal.to_string()),
         _ => LoadOutcome::Ended("nobody knows how".to_owned()),
     };
     (loaded, report)
 }
 
-/// Kills the process, unless what this gives is dropped before.
-fn kill_after(root: Pid, limit: Duration) -> Sender<()> {
-    let (sender, receiver) = channel::<()>();
-    std::thread::spawn(move || {
-        let timeout = std::sync::mpsc::RecvTimeoutError::Timeout;
-        if receiver.recv_timeout(limit) == Err(timeout) {
-            let _ = kill(root, Signal::SIGKILL);
-        }
-    });
-    sender
+/// Kills a process that takes longer than that.
+struct KillAfter {
+    ended: Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl KillAfter {
+    fn new(root: Pid, limit: Duration) -> Self {
+        let (ended, receiver) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let is_late = receiver.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if is_late {
+                let _ = kill(root, Signal::SIGKILL);
+            }
+            is_late
+        });
+        Self { ended, thread }
+    }
+
+    /// Whether it was killed: it has ended now.
+    fn end(self) -> bool {
+        drop(self.ended);
+        self.thread.join().unwrap_or_default()
+    }
 }
 
 /// What is read of the record while it is written.
@@ -278,7 +296,7 @@ mod tests {
         let exited = |code| Some(WaitStatus::Exited(Pid::from_raw(1), code));
         let after = |record: &str| format!("{{\"Isolated\":{{\"in_force\":[\"ipc\"]}}}}\n{record}");
         let of = |record: &str, ended| {
-            let (loaded, report) = outcome(after(record).as_bytes(), ended);
+            let (loaded, report) = outcome(after(record).as_bytes(), ended, false);
             assert_eq!(report.in_force, ["ipc"]);
             loaded
         };
@@ -302,8 +320,15 @@ mod tests {
             of("\u{fffd}{", Some(killed)),
             LoadOutcome::Ended("SIGSEGV".to_owned())
         );
-        let never = outcome(b"{\"Came\":{\"NotEntered\":\"no\"}}\n", exited(0)).0;
+        let killed = Some(WaitStatus::Signaled(
+            Pid::from_raw(1),
+            Signal::SIGKILL,
+            false,
+        ));
+        assert_eq!(of("", killed), LoadOutcome::Ended("SIGKILL".to_owned()));
+        assert_eq!(outcome(b"", killed, true).0, LoadOutcome::TooLong(None));
+        let never = outcome(b"{\"Came\":{\"NotEntered\":\"no\"}}\n", exited(0), false).0;
         assert_eq!(never, LoadOutcome::NotEntered("no".to_owned()));
-        assert_eq!(outcome(b"\xff", None).1, IsolationReport::default());
+        assert_eq!(outcome(b"\xff", None, false).1, IsolationReport::default());
     }
 }

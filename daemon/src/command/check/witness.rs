@@ -18,8 +18,8 @@ use super::denied::Denied;
 use super::outside;
 use crate::isolation::system_calls;
 
-/// Bytes of a path, as the kernel has it.
-const PATH_MAX: usize = 4096;
+/// Bytes of a path: what is longer is not told, for what is told has an end, too.
+const PATH_MAX: usize = 1024;
 /// What a page has at least: memory may end behind each.
 const PAGE: u64 = 4096;
 /// Bytes of a socket's address that count.
