@@ -334,6 +334,90 @@ fn what_was_swallowed_and_what_a_library_or_a_program_was_denied() {
 }
 
 #[test]
+fn a_file_that_is_made_elsewhere_and_moved() {
+    case(Limit::default(), || {
+        let script = "import os\nos.chdir('@/home')\nopen('@/beside/new', 'w').close()\n\
+                      os.rename('@/beside/new', 'place')\n";
+        each(|place| {
+            let writes = "read-write-paths = ['@/home', '@/beside']";
+            let part = "`@/beside/new` cannot be moved or linked to `@/home/place`, which is another file system in \
+                        the isolation; make it in the directory that it is for";
+            place.would_break(script, writes, &["line 4: OSError: ", part]);
+            let moved = script.replace("beside/new", "home/new");
+            place.loads(&moved, writes);
+        });
+    });
+}
+
+#[test]
+fn a_process_that_is_not_the_sites_and_one_that_is() {
+    case(Limit::default(), || {
+        each(|place| {
+            let mut words = vec!["sleep".to_owned(), "300".to_owned()];
+            if users::is_root() {
+                let TestUser { uid, gid, .. } = place.user;
+                let setpriv = [
+                    "setpriv".to_owned(),
+                    format!("--reuid={uid}"),
+                    format!("--regid={gid}"),
+                ];
+                words = [&setpriv[..], &["--clear-groups".to_owned()], &words].concat();
+            }
+            let mut other = Command::new(&words[0])
+                .args(&words[1..])
+                .spawn()
+                .expect("it can be run");
+            let comm = format!("/proc/{}/comm", other.id());
+            let is_there = || {
+                fs::read_to_string(&comm)
+                    .is_ok_and(|name| name == "sleep\n")
+                    .then_some(())
+            };
+            assert!(until(Duration::from_secs(5), is_there).is_some());
+            let script = format!(
+                "import os, subprocess\nown = subprocess.Popen(['sleep', '300'])\nown.kill()\nown.wait()\n\
+                 try:\n    os.kill({}, 9)\nexcept PermissionError:\n    pass\n",
+                other.id()
+            );
+            let part = "the process `sleep`, which is not the site's, cannot be sent signals";
+            let text = place.loads(&script, "");
+            assert_eq!(text.matches(part).count(), 1, "{place:?}: {text}");
+            assert!(
+                other.try_wait().expect("it is our child").is_none(),
+                "it lives"
+            );
+            other.kill().expect("it is our child");
+            other.wait().expect("it is our child");
+        });
+    });
+}
+
+#[test]
+fn every_python_is_loaded_as_a_worker_loads_it() {
+    case(Limit::default(), || {
+        let script = "import mod_wsgi, apache, sys\nassert mod_wsgi.process_group == 'a', mod_wsgi.process_group\n\
+                      assert apache.version[0] == 2 and mod_wsgi.threads_per_process == 7\n\
+                      assert sys.path[0] == '@/home' and sys.argv == ['mod_wsgi'], (sys.path, sys.argv)\n\
+                      import os\nassert os.getcwd() == '@/home' and os.environ['SHOP'] == 'yes'\n\
+                      mod_wsgi.subscribe_events(print)\nmod_wsgi.start_recording_metrics()\n\
+                      assert mod_wsgi.active_requests == {}\n";
+        for python in Python::all() {
+            let home = python.home.display();
+            let options =
+                format!("python-home = '{home}'\nthreads = 7\nenv = {{ SHOP = 'yes' }}\n");
+            each(|place| {
+                let text = place.loads(script, &options);
+                let (major, minor) = python.version;
+                assert!(
+                    text.contains(&format!("is Python {major}.{minor}")),
+                    "{text}"
+                );
+            });
+        }
+    });
+}
+
+#[test]
 fn a_port_that_is_not_named() {
     case(Limit::default(), || {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");

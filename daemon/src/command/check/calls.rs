@@ -42,6 +42,10 @@ pub(super) enum CallTarget {
     Socket {
         family: i32,
     },
+    /// The process that a signal is for.
+    Signal {
+        pid: i32,
+    },
 }
 
 /// Which arguments of a call say what.
@@ -62,9 +66,10 @@ enum Shape {
     Connect,
     Bind,
     Socket,
+    Signal,
 }
 
-use Shape::{Access, AccessAt, At, Bind, Connect, Of, Open, OpenAt, Socket};
+use Shape::{Access, AccessAt, At, Bind, Connect, Of, Open, OpenAt, Signal, Socket};
 use Wanted::{Execute, Make, Read, See, Write};
 
 const ALL: &[(c_long, Shape)] = &[
@@ -97,6 +102,8 @@ const ALL: &[(c_long, Shape)] = &[
     (libc::SYS_bind, Bind),
     (libc::SYS_socket, Socket),
     (libc::SYS_socketpair, Socket),
+    (libc::SYS_kill, Signal),
+    (libc::SYS_tgkill, Signal),
 ];
 
 /// Those that newer machines do without.
@@ -159,6 +166,7 @@ fn attempt(shape: Shape, arguments: [u64; 6]) -> CallTarget {
             len: len(),
         },
         Socket => CallTarget::Socket { family: number(0) },
+        Signal => CallTarget::Signal { pid: number(0) },
     }
 }
 

@@ -31,6 +31,10 @@ pub(super) enum Denied {
     Abstract(String),
     /// A call of the kernel, by name.
     Call(String),
+    /// A file that was to be moved or linked to where another file system is inside.
+    Move { from: String, to: String },
+    /// A process that was to get a signal, by name.
+    Signal(String),
 }
 
 /// What came of a load.
@@ -158,6 +162,21 @@ fn hole(denied: &[Denied], indices: Vec<usize>, config: &GroupConfig) -> Option<
              and isolation=none opens this one",
             escaped(name.as_bytes())
         ),
+        Denied::Move { from, to } => {
+            let [from, to] = [from, to].map(|path| escaped(path.as_bytes()));
+            let way = if is_temporary(&from) || is_temporary(&to) {
+                "make it in the directory that it is for, or private-tmp=Off opens this way"
+            } else {
+                "make it in the directory that it is for"
+            };
+            format!(
+                "`{from}` cannot be moved or linked to `{to}`, which is another file system in the isolation; {way}"
+            )
+        }
+        Denied::Signal(name) => format!(
+            "the process `{}`, which is not the site's, cannot be sent signals; isolation=none allows it",
+            escaped(name.as_bytes())
+        ),
         Denied::Call(name) => {
             format!("the system call `{name}` is refused; allow-system-calls={name} allows it")
         }
@@ -225,6 +244,11 @@ fn path_text<'d>(
         String::new()
     };
     Some(format!("{name} {cannot}{others}; {option}{value} opens it"))
+}
+
+fn is_temporary(path: &str) -> bool {
+    let mut all = ["/tmp", "/var/tmp", "/dev/shm"].into_iter();
+    all.any(|directory| Path::new(path).starts_with(directory))
 }
 
 /// The least that has to be named: what is made or removed is so in its directory.

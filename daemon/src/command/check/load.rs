@@ -221,6 +221,7 @@ fn is_cause(hole: &Hole, error: &str, seen: &Seen) -> bool {
     hole.denied.iter().any(|index| {
         let is_named = match seen.denied.get(*index) {
             Some(Denied::Path { path, .. }) => error.contains(path.as_str()),
+            Some(Denied::Move { from, .. }) => error.contains(from.as_str()),
             _ => false,
         };
         is_named || seen.last == Some(*index)

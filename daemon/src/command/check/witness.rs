@@ -5,9 +5,11 @@
 use std::ffi::OsStr;
 use std::io::IoSliceMut;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::signal::kill;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use wsgid_protocol::GroupConfig;
@@ -49,6 +51,9 @@ impl<'t> Witness<'t> {
         {
             return vec![Denied::Call(name.to_owned())];
         }
+        if errno == Errno::EXDEV {
+            return denied_move(pid, number, arguments).into_iter().collect();
+        }
         calls::attempts(number, arguments)
             .filter_map(|attempt| self.attempt(pid, attempt, errno))
             .collect()
@@ -83,6 +88,11 @@ impl<'t> Witness<'t> {
                 .then(|| system_calls::family_name(family))
                 .filter(|name| self.is_closed_family(name))
                 .map(Denied::Family),
+            CallTarget::Signal { pid } => (errno == Errno::EPERM)
+                .then(|| kill(Pid::from_raw(pid), None).ok())
+                .flatten()
+                .and_then(|()| std::fs::read_to_string(format!("/proc/{pid}/comm")).ok())
+                .map(|name| Denied::Signal(name.trim_end().to_owned())),
         }
     }
 
@@ -101,6 +111,23 @@ impl<'t> Witness<'t> {
                 .any(|range| (range.first..=range.last).contains(&port));
         (errno == Errno::EACCES && is_closed).then_some(Denied::Port(port))
     }
+}
+
+/// A file that would be moved or linked within one file system here.
+fn denied_move(pid: Pid, number: u64, arguments: [u64; 6]) -> Option<Denied> {
+    let mut paths = calls::attempts(number, arguments).filter_map(|target| match target {
+        CallTarget::Path {
+            directory, path, ..
+        } => absolute(pid, directory, &text(pid, path)?),
+        _ => None,
+    });
+    let (from, to) = (paths.next()?, paths.next()?);
+    let (one, other) = (from.parent()?.metadata(), to.parent()?.metadata());
+    // In the site's own temporary directories are others than here.
+    (one.ok()?.dev() == other.ok()?.dev()).then(|| Denied::Move {
+        from: shown(from),
+        to: shown(to),
+    })
 }
 
 fn denied_path(
