@@ -49,6 +49,7 @@ pub mod text;
 pub mod token;
 pub mod totals;
 pub mod trust;
+pub mod user_limits;
 mod values;
 pub mod variant_names;
 pub mod warm_up;
