@@ -11,8 +11,9 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::config::LogFormat;
+use wsgid_protocol::user_limits::UserLimits;
 
-use super::group;
+use super::{group, user};
 use crate::process::trust;
 
 /// Bytes that a file may have.
@@ -52,6 +53,8 @@ struct Main {
     supervisor: SupervisorSettings,
     #[serde(default)]
     group: BTreeMap<String, toml::Table>,
+    #[serde(default)]
+    user: BTreeMap<String, toml::Table>,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +62,8 @@ struct Main {
 struct Site {
     #[serde(default)]
     group: BTreeMap<String, toml::Table>,
+    #[serde(default)]
+    user: Option<toml::Value>,
 }
 
 /// What the files say.
@@ -66,6 +71,8 @@ struct Site {
 pub(crate) struct Loaded {
     pub(crate) settings: SupervisorSettings,
     pub(crate) groups: Vec<GroupConfig>,
+    /// What users may have at most.
+    pub(crate) users: Vec<UserLimits>,
     /// One text per problem.
     pub(crate) problems: Vec<String>,
     /// Origins whose groups stay as they are.
@@ -101,8 +108,11 @@ pub(crate) fn load(path: &Path, in_force: &InForce) -> Result<Loaded, String> {
             ));
         }
     }
+    let users =
+        user::from_tables(&main.user).map_err(|why| format!("`{}`: {why}", path.display()))?;
     let mut loaded = Loaded {
         groups: Vec::new(),
+        users,
         problems: Vec::new(),
         keep: Vec::new(),
         main: path.display().to_string(),
@@ -121,8 +131,12 @@ pub(crate) fn load(path: &Path, in_force: &InForce) -> Result<Loaded, String> {
             Vec::new()
         });
     for site in sites {
-        match parse::<Site>(&site) {
-            Ok(tables) => loaded.take(&site, tables.group, in_force),
+        let tables = parse::<Site>(&site).and_then(|tables| match tables.user {
+            Some(_) => Err(format!("`{}`: {}", site.display(), user::NOT_IN_SITES)),
+            None => Ok(tables.group),
+        });
+        match tables {
+            Ok(tables) => loaded.take(&site, tables, in_force),
             Err(problem) => {
                 loaded.problems.push(problem);
                 loaded.keep.push(site.display().to_string());
@@ -284,6 +298,36 @@ mod tests {
         assert_eq!(loaded.keep.len(), 2);
         assert!(loaded.keeps(&sites.join("b.toml").display().to_string()));
         assert!(!loaded.keeps(&sites.join("a.toml").display().to_string()));
+    }
+
+    #[test]
+    fn limits_of_a_user_stand_in_the_main_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (main, sites) = without_sites(dir.path());
+        let limits = "[user.shop]\nprocesses = 4\n";
+        let with = format!("{}{limits}", std::fs::read_to_string(&main).unwrap());
+        std::fs::write(&main, with).unwrap();
+        let site = sites.join("a.toml");
+        std::fs::write(&site, format!("[group.a]\nthreads = 0\n{limits}")).unwrap();
+        let loaded = load(&main, &InForce::new()).unwrap();
+        assert_eq!((loaded.users.len(), loaded.users[0].processes), (1, 4));
+        assert!(loaded.groups.is_empty() && loaded.keeps(&site.display().to_string()));
+        let problem = &loaded.problems[0];
+        assert!(
+            problem.contains("a.toml") && problem.contains("wsgid.toml alone"),
+            "{problem}"
+        );
+        // A mistake there refuses the whole file: nothing runs without the limit.
+        std::fs::write(
+            &main,
+            "[supervisor]\nhttpd-user = 'root'\n[user.shop]\nsite = 1\n",
+        )
+        .unwrap();
+        assert!(
+            load(&main, &InForce::new())
+                .unwrap_err()
+                .contains("[user.shop]")
+        );
     }
 
     #[test]

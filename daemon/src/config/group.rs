@@ -73,7 +73,8 @@ fn texts(option: &str, value: &Value) -> Result<Vec<String>, String> {
     }
 }
 
-fn text(option: &str, value: &Value) -> Result<String, String> {
+/// A value as the text that an option would have.
+pub(super) fn text(option: &str, value: &Value) -> Result<String, String> {
     Ok(match value {
         Value::String(text) => text.clone(),
         Value::Integer(number) => number.to_string(),

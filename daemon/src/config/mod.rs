@@ -5,5 +5,6 @@
 mod file;
 mod group;
 pub(crate) mod standalone;
+mod user;
 
 pub(crate) use file::{InForce, Loaded, load};
