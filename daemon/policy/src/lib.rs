@@ -17,4 +17,5 @@ pub mod preloaders;
 pub mod reload_wait;
 pub mod room;
 pub mod spawn_queue;
+pub mod user_share;
 pub mod watching;

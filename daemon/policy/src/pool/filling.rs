@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::allowance::is_to_be_replaced;
 use super::{
     Action, HANGS_AFTER, HANGS_TIMES, Member, Mode, Phase, PoolGeneration, PoolStep, WorkerPool,
 };
@@ -15,7 +16,7 @@ impl WorkerPool {
         match &self.mode {
             Mode::Running => self.fill(may_grow, step),
             Mode::Failed { until, .. } => {
-                if until.is_some_and(|at| at <= step.now) {
+                if until.is_some_and(|at| at <= step.now) && self.has_room() {
                     // Half open: one try, and back to `Failed` if it fails.
                     self.mode = Mode::Failed {
                         until: None,
@@ -138,13 +139,12 @@ impl WorkerPool {
         let Some(next) = &self.next else { return };
         let wanted = self.wanted(next).max(u32::from(self.any_serving()));
         let ready = self.count(|member| member.generation == next.number && member.is_ready());
-        let enough = next.surge().map_or(wanted, |surge| surge.min(wanted));
+        let surge = self.surge_of(next, wanted);
+        let enough = surge.map_or(wanted, |surge| surge.min(wanted));
         if self.any_serving() && (ready as u32) < enough && !next.is_service() {
             return;
         }
-        let kept = next
-            .surge()
-            .map_or(0, |_| (wanted as usize).saturating_sub(ready));
+        let kept = surge.map_or(0, |_| (wanted as usize).saturating_sub(ready));
         self.current = next.clone();
         self.next = None;
         self.held_until = None;
@@ -167,7 +167,7 @@ impl WorkerPool {
         step: &mut PoolStep,
     ) {
         let missing = (self.wanted(generation) as usize).saturating_sub(live);
-        let missing = missing.min(most);
+        let missing = missing.min(most).min(self.room());
         // After failures one worker tries the ground for all.
         let count = if self.backoff.in_a_row() > 1 {
             usize::from(missing > 0 && !self.any_starting())
@@ -182,15 +182,13 @@ impl WorkerPool {
             return;
         }
         let now = step.now;
-        let is_due = |member: &Member| {
-            let at = member.recycle.and_then(|recycle| recycle.at);
-            // One of the generation before is being replaced already.
-            member.is_ready() && !member.outgoing && at.is_some_and(|at| at <= now)
-        };
-        for id in self.ids_where(is_due) {
+        for id in self.ids_where(|member| is_to_be_replaced(member, now)) {
             if self.current.is_service() {
                 self.drain(id, step);
                 continue;
+            }
+            if !self.has_room() {
+                return;
             }
             self.set_next_replacement(id, None);
             self.spawn(self.current.clone(), Some(id), step);
@@ -198,6 +196,7 @@ impl WorkerPool {
     }
 
     fn spawn(&mut self, of: PoolGeneration, replaces: Option<WorkerId>, step: &mut PoolStep) {
+        self.take_room();
         self.ids += 1;
         let worker = WorkerId(self.ids);
         let member = Member {

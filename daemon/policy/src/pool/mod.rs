@@ -9,6 +9,7 @@
 //! and the old ones drain one after the other.
 
 mod admin;
+mod allowance;
 mod backoff;
 mod ending;
 mod failure;
@@ -35,6 +36,7 @@ use wsgid_protocol::control::RecycleReason;
 use crate::definition::Definition;
 use crate::ids::WorkerId;
 use crate::instant;
+pub use allowance::{Allowance, Demand};
 use backoff::Backoff;
 pub use member::{Member, Phase};
 
@@ -86,6 +88,8 @@ pub enum Event {
     Idle(WorkerId),
     /// The definition changed.
     Define(Arc<Definition>),
+    /// It may have this; `None`: whatever it wants.
+    Allow(Option<Allowance>),
     /// Replace all workers; forget failures.
     Restart,
     /// Stop until `Start`.
@@ -229,6 +233,8 @@ pub struct WorkerPool {
     /// it cannot load a script that works in those.
     #[serde(with = "instant")]
     held_until: Option<Instant>,
+    /// What it may have, where its user has a limit.
+    allowed: Option<Allowance>,
 }
 
 /// No pool wants so many; `complete` counts.
@@ -460,7 +466,8 @@ impl WorkerPool {
         let members = self.members.values();
         let timers = members.filter_map(|member| member.deadline(now));
         let retry = match &self.mode {
-            Mode::Failed { until, .. } => *until,
+            // What is due and has no room waits for room.
+            Mode::Failed { until, .. } => until.filter(|at| *at > now || self.has_room()),
             Mode::Running => {
                 let held = self.held_until.filter(|at| *at > now);
                 let hangs = self.given_up_at().filter(|at| *at > now);

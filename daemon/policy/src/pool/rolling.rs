@@ -26,7 +26,7 @@ impl WorkerPool {
 
     /// How many more workers of the next generation may be started, which wants so many.
     pub(super) fn room_of_next(&self, next: &PoolGeneration, wanted: u32) -> usize {
-        let Some(surge) = next.surge() else {
+        let Some(surge) = self.surge_of(next, wanted) else {
             return usize::MAX;
         };
         let others = self.count(|member| member.is_live() && member.generation != next.number);
@@ -38,7 +38,8 @@ impl WorkerPool {
 
     /// The same of the generation that serves, while those of the one before do.
     pub(super) fn room_while_rolling(&self, wanted: u32) -> usize {
-        match self.current.surge().filter(|_| self.is_rolling()) {
+        let surge = self.surge_of(&self.current, wanted);
+        match surge.filter(|_| self.is_rolling()) {
             // What comes next is newer than those that would be started.
             Some(_) if self.next.is_some() => 0,
             Some(surge) => {

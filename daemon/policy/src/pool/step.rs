@@ -32,6 +32,7 @@ impl WorkerPool {
             Event::Waiting(count) => self.waiting = count,
             Event::Idle(id) => self.idle(id, step),
             Event::Define(definition) => self.define(definition, step),
+            Event::Allow(most) => self.allow(most, step),
             Event::Restart => self.restart(step),
             Event::Stop => self.stop(step),
             Event::Start => self.start(step),
