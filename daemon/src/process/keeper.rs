@@ -1,5 +1,6 @@
 //! Names that say which supervisor has made a thing for a group, its control group or its
-//! temporary directories: `wsgid-PID-START-SPACE.NAME`. Number, start time and name space of processes are the supervisor's, so that its successor (the same
+//! temporary directories: `wsgid-PID-START-SPACE.NAME`, or for a user: `@UID` for the name. Number,
+//! start time and name space of processes are the supervisor's, so that its successor (the same
 //! process after `reexec`) finds its own, and another knows which of them
 //! nobody looks after any more. Pure, but for one look into `/proc`.
 
@@ -10,6 +11,8 @@ use crate::process::procfs::start_of;
 
 /// All of ours begin so.
 const PREFIX: &str = "wsgid-";
+/// Before the number of a user.
+const USER: &str = "@";
 /// Longest name of a group that is written out; the kernel takes 255 bytes.
 const NAME_MAX: usize = 150;
 
@@ -47,6 +50,17 @@ impl Keeper {
             self.space,
             escaped(group)
         )
+    }
+
+    /// The directory of a user, in which those of its groups are. No group's is called so.
+    pub(crate) fn user_directory(self, uid: u32) -> String {
+        format!("{}{USER}{uid}", self.directory(""))
+    }
+
+    /// The user that has this directory of its own.
+    pub(crate) fn user_of(directory: &str) -> Option<u32> {
+        let (_, name) = directory.split_once('.')?;
+        name.strip_prefix(USER)?.parse().ok()
     }
 
     /// Whose directory this is, if it is one of ours at all.
@@ -111,6 +125,13 @@ mod tests {
         let keeper = Keeper::this();
         assert!(keeper.start > 0 && keeper.lives());
         assert_eq!(Keeper::of(&keeper.directory("a.b-7")), Some(keeper));
+        let users = keeper.user_directory(1001);
+        assert_eq!(
+            (Keeper::of(&users), Keeper::user_of(&users)),
+            (Some(keeper), Some(1001))
+        );
+        assert_ne!(keeper.directory("@1001"), users);
+        assert_eq!(Keeper::user_of(&keeper.directory("@1001")), None);
         assert!(
             !Keeper {
                 start: keeper.start + 1,

@@ -107,9 +107,12 @@ impl Supervisor {
         let entry = self.pools.get(&record.pool);
         let was_asked = record.ended_for.is_some()
             || entry.is_none_or(|entry| entry.machine.is_ending(id)) && status.success();
+        let definition = entry.map(|entry| entry.machine.definition());
+        let identity = definition.and_then(|definition| definition.identity.as_ref().ok());
         let facts = EndFacts {
             ended_by: record.ended_by,
             out_of_memory,
+            user: identity.map_or_else(String::new, |identity| identity.user.clone()),
             is_overtime: record.overtime && (was_asked || status.success()),
             was_asked,
             was_ready: record.python.is_some(),

@@ -102,6 +102,12 @@ impl ProcessGroups {
         self.get(name).map(|group| &group.definition.config)
     }
 
+    /// The user that workers of a group become, if that is known.
+    pub(super) fn owner(&self, name: &str) -> Option<u32> {
+        let identity = self.get(name)?.definition.identity.as_ref();
+        identity.ok().map(|user| user.uid)
+    }
+
     /// Puts a definition in force. Returns its group, and the definition before.
     pub(super) fn define(
         &mut self,

@@ -82,10 +82,11 @@ impl Supervisor {
             return Err(why);
         }
         let several = self.groups.have_several_users();
+        let owner = self.groups.owner(&definition.config.name);
         let entrances = self
             .resources
             .groups
-            .entrances(&definition.config, several)?;
+            .entrances(&definition.config, owner, several)?;
         let title = definition.config.title();
         let spawned =
             self.launcher

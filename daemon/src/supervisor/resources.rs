@@ -9,8 +9,9 @@ use nix::unistd::{SysconfVar, sysconf};
 use wsgid_protocol::GroupConfig;
 
 use super::groups::ProcessGroups;
+use crate::process::cgroup::{Cgroups, MemoryBound};
+use crate::process::procfs;
 use crate::process::relatives::{UsageReader, UsageSample};
-use crate::process::{cgroup::Cgroups, procfs};
 use crate::sys;
 use wsgid_policy::fairness::{Fairness, GREEDY, GroupUse};
 
@@ -32,6 +33,8 @@ pub(super) type Processes = BTreeMap<String, Vec<u32>>;
 pub(super) enum OutOfMemory {
     /// The process group, of what `memory-max` gives it.
     Group,
+    /// All groups of its user, of what `[user.NAME]` gives them.
+    User,
     Machine,
 }
 
@@ -219,7 +222,7 @@ impl Resources {
         let Some(config) = groups.config(name) else {
             return;
         };
-        match self.groups.contain(config) {
+        match self.groups.contain(config, groups.owner(name)) {
             Ok(Some(moving)) => moving.start(processes.get(name).cloned().unwrap_or_default()),
             Ok(None) => {}
             Err(why) => log_line!(NO_CONTROL_GROUP, "process group `{name}`: {why}"),
@@ -246,10 +249,11 @@ impl Resources {
     /// of the out-of-memory killer.
     pub(super) fn out_of_memory(&mut self, group: &str) -> Option<OutOfMemory> {
         let before = std::mem::replace(&mut self.oom_kills, oom_kills());
-        if self.groups.has_killed_for_memory(group) {
-            return Some(OutOfMemory::Group);
+        match self.groups.has_killed_for_memory(group) {
+            Some(MemoryBound::Group) => Some(OutOfMemory::Group),
+            Some(MemoryBound::User) => Some(OutOfMemory::User),
+            None => (self.oom_kills > before).then_some(OutOfMemory::Machine),
         }
-        (self.oom_kills > before).then_some(OutOfMemory::Machine)
     }
 }
 

@@ -42,6 +42,7 @@ impl Supervisor {
         for group in state.groups {
             self.restore_group(group, &state.pools);
         }
+        self.resources.groups.adopt_rest();
         if let Some(problem) = self.set_socket_users() {
             log_line!(SOCKET_USERS_NOT_ADMITTED, "{problem}");
         }
@@ -121,7 +122,8 @@ impl Supervisor {
             );
         }
         self.logs.aim(&group);
-        self.resources.groups.adopt(&definition.config);
+        let owner = definition.identity.as_ref().ok().map(|user| user.uid);
+        self.resources.groups.adopt(&definition.config, owner);
         group.socket_uid = identity::socket_uid(&definition.config).ok().flatten();
         let name = group.definition.config.name.clone();
         self.groups.insert(name, group);

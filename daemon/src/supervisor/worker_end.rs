@@ -50,6 +50,8 @@ pub(super) struct EndFacts {
     /// Why the supervisor has ended it.
     pub(super) ended_by: Option<EndReason>,
     pub(super) out_of_memory: Option<OutOfMemory>,
+    /// Its user.
+    pub(super) user: String,
     /// It ended for a request that took too long.
     pub(super) is_overtime: bool,
     /// Somebody asked it to end.
@@ -124,6 +126,12 @@ impl EndFacts {
             (Some(OutOfMemory::Group), _) => {
                 "was ended by SIGKILL because its process group has used up its memory-max"
                     .to_owned()
+            }
+            (Some(OutOfMemory::User), _) => {
+                let user = &self.user;
+                format!(
+                    "was ended by SIGKILL because the process groups of user `{user}` have used up the memory-max that [user.NAME] gives them together"
+                )
             }
             (Some(OutOfMemory::Machine), _) => {
                 "was ended by SIGKILL because memory ran out".to_owned()

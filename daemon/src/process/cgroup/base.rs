@@ -10,6 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use wsgid_protocol::status::ControlGroupStatus;
+
 use super::hierarchy::{Controller, Hierarchy};
 use crate::process::keeper::Keeper;
 use crate::process::procfs::numbers_in;
@@ -77,6 +79,15 @@ impl Base {
         Ok(())
     }
 
+    /// Makes a group whose processes are in groups below it.
+    pub(super) fn make_parent(&self, name: &str) -> io::Result<()> {
+        self.make(name)?;
+        for one in self.hierarchies.iter().filter(|one| one.unified) {
+            switch_on(&one.directory.join(name), &one.controllers)?;
+        }
+        Ok(())
+    }
+
     /// The files into which a process writes `0` to be in it, with what it forks
     /// from then on. It must have one thread. By itself and not by another:
     /// version 1 then moves it without the kernel's lock on all forks and ends
@@ -90,8 +101,14 @@ impl Base {
         entrances
     }
 
+    /// The list of the processes that are in it.
+    pub(super) fn members(&self, name: &str) -> Option<PathBuf> {
+        let one = self.hierarchies.first()?;
+        Some(one.directory.join(name).join("cgroup.procs"))
+    }
+
     /// For processes that others put there: the file of the group, and that of
-    /// the place they come from, in every hierarchy.
+    /// the place where no site is, in every hierarchy.
     pub(super) fn doors(&self, name: &str) -> Vec<(PathBuf, PathBuf)> {
         let mut doors = Vec::new();
         for one in &self.hierarchies {
@@ -168,6 +185,30 @@ impl Base {
         counter(&directory.join(file), "oom_kill")
     }
 
+    /// How often its own bound on memory, not one above it, was in the way.
+    pub(super) fn memory_refusals(&self, name: &str) -> Option<u64> {
+        let (directory, unified) = self.directory_of(Controller::Memory, name)?;
+        if unified {
+            counter(&directory.join("memory.events"), "oom")
+        } else {
+            number(&directory.join("memory.failcnt"))
+        }
+    }
+
+    /// What it uses. `kills`: processes that were killed for memory.
+    pub(super) fn status(&self, name: &str, weight: u32, kills: Option<u64>) -> ControlGroupStatus {
+        let path = self.path(name);
+        let cpu_time = self.cpu_time(name);
+        ControlGroupStatus {
+            path: path.map(|path| path.to_string_lossy().into_owned()),
+            cpu_weight: weight,
+            cpu_ms: cpu_time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            memory: self.memory(name),
+            tasks: self.tasks(name),
+            memory_kills: kills,
+        }
+    }
+
     fn directory_of(&self, controller: Controller, name: &str) -> Option<(PathBuf, bool)> {
         self.hierarchy(controller)
             .map(|one| (one.directory.join(name), one.unified))
@@ -202,13 +243,17 @@ impl Base {
         is_gone
     }
 
-    /// Groups of supervisors that are no more.
-    pub(super) fn abandoned(&self) -> Vec<String> {
-        let hierarchies = self.hierarchies.iter();
-        let out: BTreeSet<_> = hierarchies
-            .flat_map(|one| abandoned_in(&one.directory))
-            .collect();
-        out.into_iter().collect()
+    /// Groups that supervisors have made, those in a user's too.
+    pub(super) fn made_by(&self, is_wanted: impl Fn(Keeper) -> bool) -> BTreeSet<String> {
+        let mut out = BTreeSet::new();
+        for one in &self.hierarchies {
+            for name in made_in(&one.directory, &is_wanted) {
+                let below = made_in(&one.directory.join(&name), &is_wanted);
+                out.extend(below.into_iter().map(|group| format!("{name}/{group}")));
+                out.insert(name);
+            }
+        }
+        out
     }
 }
 
@@ -235,7 +280,8 @@ fn shares(weight: u32) -> u32 {
 
 /// Has the groups below get the controllers.
 fn enable(one: &Hierarchy) -> io::Result<()> {
-    match switch_on(one) {
+    let on = || switch_on(&one.directory, &one.controllers);
+    match on() {
         // Processes and groups do not go together in one directory.
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
         other => return other,
@@ -247,17 +293,17 @@ fn enable(one: &Hierarchy) -> io::Result<()> {
             // One that has ended is no matter; what stays is seen below.
             let _ = fs::write(main.join("cgroup.procs"), pid.to_string());
         }
-        if switch_on(one).is_ok() {
+        if on().is_ok() {
             return write(&main, "cpu.weight", MAIN_WEIGHT);
         }
     }
-    switch_on(one)
+    on()
 }
 
-fn switch_on(one: &Hierarchy) -> io::Result<()> {
-    let wanted = one.controllers.iter().map(|one| format!("+{}", one.name()));
+fn switch_on(directory: &Path, controllers: &[Controller]) -> io::Result<()> {
+    let wanted = controllers.iter().map(|one| format!("+{}", one.name()));
     let wanted: Vec<String> = wanted.collect();
-    write(&one.directory, "cgroup.subtree_control", wanted.join(" "))
+    write(directory, "cgroup.subtree_control", wanted.join(" "))
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
@@ -286,7 +332,7 @@ fn kill_each(directory: &Path) {
     }
 }
 
-fn abandoned_in(directory: &Path) -> Vec<String> {
+fn made_in(directory: &Path, is_wanted: &impl Fn(Keeper) -> bool) -> Vec<String> {
     let own = nix::unistd::geteuid().as_raw();
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     let ours = entries.filter(|entry| {
@@ -295,7 +341,7 @@ fn abandoned_in(directory: &Path) -> Vec<String> {
             .is_ok_and(|about| about.is_dir() && about.uid() == own)
     });
     ours.filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| Keeper::of(name).is_some_and(|keeper| !keeper.lives()))
+        .filter(|name| Keeper::of(name).is_some_and(is_wanted))
         .collect()
 }
 
@@ -390,6 +436,29 @@ mod tests {
             fs::create_dir(place.path().join(name)).unwrap();
         }
         fs::write(place.path().join("wsgid-4194999-1.file"), "").unwrap();
-        assert_eq!(unified(place.path()).abandoned(), [gone]);
+        let below = format!("{gone}/{gone}");
+        fs::create_dir(place.path().join(&below)).unwrap();
+        let abandoned = unified(place.path()).made_by(|keeper| !keeper.lives());
+        assert!(abandoned.into_iter().eq([gone, below]));
+    }
+
+    #[test]
+    fn groups_of_a_user_are_below_it_and_get_the_controllers() {
+        let place = tempfile::tempdir().unwrap();
+        let base = unified(place.path());
+        base.make_parent("u").unwrap();
+        base.make("u/g").unwrap();
+        let on = fs::read_to_string(place.path().join("u/cgroup.subtree_control")).unwrap();
+        assert_eq!(on, "+cpu +memory +pids");
+        assert_eq!(
+            base.entrances("u/g"),
+            [place.path().join("u/g/cgroup.procs")]
+        );
+        fs::write(
+            place.path().join("u/g/memory.events"),
+            "oom 4\noom_kill 3\n",
+        )
+        .unwrap();
+        assert_eq!(base.memory_refusals("u/g"), Some(4));
     }
 }

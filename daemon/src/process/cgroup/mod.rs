@@ -6,7 +6,9 @@
 
 mod base;
 mod hierarchy;
+mod made;
 mod moving;
+mod users;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,33 +17,26 @@ use std::time::{Duration, Instant};
 use crate::process::keeper::Keeper;
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::status::ControlGroupStatus;
+use wsgid_protocol::user_limits::UserLimits;
 
-use base::{Base, Bounds};
+use base::Base;
 use hierarchy::Controller;
+use made::{Made, Place, bounds};
 pub(crate) use moving::Move;
+use users::UserCgroups;
 
 /// How long processes of a supervisor that died may finish what they do.
 const ABANDONED_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the end waits for killed processes to go.
 const END: Duration = Duration::from_millis(500);
 
-#[derive(Debug)]
-struct Made {
-    directory: String,
-    bounds: Bounds,
-    memory_kills: u64,
-    idle: bool,
-}
-
-impl Made {
-    fn new(base: &Base, directory: String, bounds: Bounds) -> Self {
-        Self {
-            memory_kills: base.memory_kills(&directory).unwrap_or_default(),
-            directory,
-            bounds,
-            idle: false,
-        }
-    }
+/// Whose bound on memory made the kernel kill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MemoryBound {
+    /// The process group's.
+    Group,
+    /// That of all groups of its user.
+    User,
 }
 
 #[derive(Debug)]
@@ -52,9 +47,10 @@ pub(crate) struct Cgroups {
     is_problem_said: bool,
     keeper: Keeper,
     groups: BTreeMap<String, Made>,
+    users: UserCgroups,
     /// Those that are to go as soon as they are empty, and when whatever is in
-    /// them is killed.
-    leaving: BTreeMap<String, Instant>,
+    /// them is killed, if at all.
+    leaving: BTreeMap<String, Option<Instant>>,
 }
 
 impl Cgroups {
@@ -65,14 +61,18 @@ impl Cgroups {
             Err(why) => (None, Some(why)),
         };
         let until = Instant::now() + ABANDONED_PATIENCE;
-        let abandoned = base.as_ref().map(Base::abandoned).unwrap_or_default();
+        let abandoned = base
+            .as_ref()
+            .map(|base| base.made_by(|keeper| !keeper.lives()));
+        let abandoned = abandoned.unwrap_or_default().into_iter();
         Self {
             base,
             problem,
             is_problem_said: false,
             keeper: Keeper::this(),
             groups: BTreeMap::new(),
-            leaving: abandoned.into_iter().map(|one| (one, until)).collect(),
+            users: UserCgroups::default(),
+            leaving: abandoned.map(|one| (one, Some(until))).collect(),
         }
     }
 
@@ -94,46 +94,92 @@ impl Cgroups {
 
     /// What a group is to have and cannot get.
     pub(crate) fn cannot(&self, config: &GroupConfig) -> Option<String> {
+        self.cannot_bound(bounds_of(config))
+    }
+
+    /// The same of a user.
+    pub(crate) fn cannot_limit(&self, limits: &UserLimits) -> Option<String> {
+        self.cannot_bound((limits.cpu_weight, limits.memory_max, limits.tasks_max))
+    }
+
+    fn cannot_bound(&self, (cpu_weight, memory_max, tasks_max): (u32, u64, u32)) -> Option<String> {
         let mut missing = Vec::new();
         for (option, is_wanted, controller) in [
-            ("cpu-weight=", config.cpu_weight > 0, Controller::Cpu),
-            ("memory-max=", config.memory_max > 0, Controller::Memory),
-            ("tasks-max=", config.tasks_max > 0, Controller::Pids),
+            ("cpu-weight", cpu_weight > 0, Controller::Cpu),
+            ("memory-max", memory_max > 0, Controller::Memory),
+            ("tasks-max", tasks_max > 0, Controller::Pids),
         ] {
             if is_wanted && !self.base.as_ref().is_some_and(|base| base.has(controller)) {
                 missing.push(option);
             }
         }
         let why = self.problem.as_deref().unwrap_or_default();
-        (!missing.is_empty()).then(|| format!("{} has no effect: {why}", missing.join(" and ")))
+        let missing = (!missing.is_empty()).then(|| missing.join(" and "))?;
+        Some(format!("{missing} has no effect: {why}"))
+    }
+
+    /// What users may have from now on. Returns what could not be changed.
+    pub(crate) fn limit_users(&mut self, limits: BTreeMap<u32, UserLimits>) -> Vec<String> {
+        self.users.limit(self.base.as_ref(), self.keeper, limits)
+    }
+
+    /// Whether groups of this user are bounded together.
+    pub(crate) fn bounds_user(&self, uid: u32) -> bool {
+        self.users.wants(uid)
     }
 
     /// Where a launcher enters the control group of its process group, which is
     /// made if it is not there; nowhere if it is to have none. Sites of one user
     /// (not `several`) are kept apart only where an option asks for it: processes
     /// in a control group of their own are woken at a price (docs/performance.md).
+    /// `owner`: the group's user.
     pub(crate) fn entrances(
         &mut self,
         config: &GroupConfig,
+        owner: Option<u32>,
         several: bool,
     ) -> Result<Vec<PathBuf>, String> {
-        if !several && !config.is_bounded() && !self.groups.contains_key(&config.name) {
+        let is_bounded = config.is_bounded() || owner.is_some_and(|uid| self.users.wants(uid));
+        if !several && !is_bounded && !self.groups.contains_key(&config.name) {
             return Ok(Vec::new());
         }
-        self.make(config)?;
+        self.make(config, owner)?;
         let entrances = self.in_base(&config.name, Base::entrances);
         Ok(entrances.unwrap_or_default())
     }
 
-    /// How processes of a group that has no control group yet come into one;
-    /// nothing if it has one, or there are none.
-    pub(crate) fn contain(&mut self, config: &GroupConfig) -> Result<Option<Move>, String> {
-        if self.groups.contains_key(&config.name) {
+    /// How processes of a group that has no control group yet, or one in the wrong place,
+    /// come into one; nothing if it has one, or there are none.
+    pub(crate) fn contain(
+        &mut self,
+        config: &GroupConfig,
+        owner: Option<u32>,
+    ) -> Result<Option<Move>, String> {
+        let before = self.groups.get(&config.name);
+        let before = before.map(|made| (made.directory.clone(), made.owner));
+        if before.is_some() && !self.is_misplaced(&config.name, owner) {
             return Ok(None);
         }
-        self.make(config)?;
+        self.make(config, owner)?;
+        if before.as_ref().is_some_and(|(_, before)| *before != owner) {
+            // Who runs as another user stays outside, and finishes there.
+            return Ok(None);
+        }
+        let list = before.and_then(|(directory, _)| self.base.as_ref()?.members(&directory));
         let doors = self.in_base(&config.name, Base::doors);
-        Ok(doors.map(Move::new))
+        Ok(doors.map(|doors| Move::new(doors, list)))
+    }
+
+    /// Whether a group that has a control group should have it elsewhere: in that of its
+    /// user, or not in that of another. Where its user's bounds are taken back it stays.
+    fn is_misplaced(&self, group: &str, owner: Option<u32>) -> bool {
+        self.groups.get(group).is_some_and(|made| {
+            let wanted = owner.filter(|uid| self.users.wants(*uid));
+            match made.parent {
+                None => wanted.is_some(),
+                Some(parent) => owner.is_some_and(|uid| uid != parent),
+            }
+        })
     }
 
     fn in_base<T>(&self, group: &str, what: impl FnOnce(&Base, &str) -> T) -> Option<T> {
@@ -142,32 +188,64 @@ impl Cgroups {
         Some(what(base, &made.directory))
     }
 
-    fn make(&mut self, config: &GroupConfig) -> Result<(), String> {
+    fn make(&mut self, config: &GroupConfig, owner: Option<u32>) -> Result<(), String> {
         let Some(base) = &self.base else {
             return Ok(());
         };
+        let failed = |error| format!("failed to make the control group: {error}");
         if self.groups.contains_key(&config.name) {
-            return Ok(());
+            if !self.is_misplaced(&config.name, owner) {
+                return Ok(());
+            }
+            if let Some(made) = self.groups.remove(&config.name) {
+                self.leaving.insert(made.directory, None);
+            }
         }
-        let directory = self.keeper.directory(&config.name);
+        let parent = owner.filter(|uid| self.users.wants(*uid));
+        if let Some(uid) = parent {
+            self.users.make(base, self.keeper, uid).map_err(failed)?;
+        }
+        let place = Place::new(self.keeper, &config.name, owner, parent);
         let bounds = bounds(config);
-        self.leaving.remove(&directory);
-        base.make(&directory)
-            .and_then(|()| base.bound(&directory, bounds))
-            .map_err(|error| format!("failed to make the control group: {error}"))?;
-        let made = Made::new(base, directory, bounds);
+        self.leaving.remove(&place.directory);
+        base.make(&place.directory)
+            .and_then(|()| base.bound(&place.directory, bounds))
+            .map_err(failed)?;
+        let made = Made::new(base, place, bounds);
         self.groups.insert(config.name.clone(), made);
+        self.settle_idle(parent);
         Ok(())
     }
 
     /// Takes up the groups that the program before has made.
-    pub(crate) fn adopt(&mut self, config: &GroupConfig) {
+    pub(crate) fn adopt(&mut self, config: &GroupConfig, owner: Option<u32>) {
         let Some(base) = &self.base else { return };
-        let directory = self.keeper.directory(&config.name);
-        if base.path(&directory).is_some_and(|path| path.is_dir()) {
-            let made = Made::new(base, directory, bounds(config));
-            let _ = base.set_idle(&made.directory, false, made.bounds.cpu_weight);
-            self.groups.insert(config.name.clone(), made);
+        for parent in [owner, None] {
+            let place = Place::new(self.keeper, &config.name, owner, parent);
+            if base
+                .path(&place.directory)
+                .is_some_and(|path| path.is_dir())
+            {
+                if let Some(uid) = parent {
+                    self.users.adopt(base, self.keeper, uid);
+                }
+                let made = Made::new(base, place, bounds(config));
+                let _ = base.set_idle(&made.directory, false, made.bounds.cpu_weight);
+                self.groups.insert(config.name.clone(), made);
+                return;
+            }
+        }
+    }
+
+    /// The rest of what the program before has made: it goes when it is empty.
+    pub(crate) fn adopt_rest(&mut self) {
+        let Some(base) = &self.base else { return };
+        for directory in base.made_by(|keeper| keeper == self.keeper) {
+            if let Some(uid) = Keeper::user_of(&directory) {
+                self.users.adopt(base, self.keeper, uid);
+            } else if self.groups.values().all(|made| made.directory != directory) {
+                self.leaving.insert(directory, None);
+            }
         }
     }
 
@@ -190,13 +268,20 @@ impl Cgroups {
     }
 
     /// Whether the kernel has killed in this group, since the last time, because
-    /// of `memory-max`.
-    pub(crate) fn has_killed_for_memory(&mut self, group: &str) -> bool {
-        let (Some(base), Some(made)) = (&self.base, self.groups.get_mut(group)) else {
-            return false;
-        };
-        let now = base.memory_kills(&made.directory).unwrap_or_default();
-        made.bounds.memory_max > 0 && now > std::mem::replace(&mut made.memory_kills, now)
+    /// of a `memory-max`, and of whose.
+    pub(crate) fn has_killed_for_memory(&mut self, group: &str) -> Option<MemoryBound> {
+        let (base, made) = (self.base.as_ref()?, self.groups.get_mut(group)?);
+        let kills = base.memory_kills(&made.directory).unwrap_or_default();
+        let refusals = base.memory_refusals(&made.directory).unwrap_or_default();
+        let has_killed = kills > std::mem::replace(&mut made.memory_kills, kills);
+        let was_in_the_way = refusals > std::mem::replace(&mut made.memory_refusals, refusals);
+        let users = made.parent.is_some_and(|uid| self.users.bounds_memory(uid));
+        let own = made.bounds.memory_max > 0;
+        match has_killed {
+            true if own && (was_in_the_way || !users) => Some(MemoryBound::Group),
+            true if users => Some(MemoryBound::User),
+            _ => None,
+        }
     }
 
     pub(crate) fn names(&self) -> Vec<String> {
@@ -229,6 +314,18 @@ impl Cgroups {
                 Err(error) => tracing::trace!("process group `{group}`: {error}"),
             }
         }
+        let parent = made.parent;
+        self.settle_idle(parent);
+    }
+
+    /// A user gives way to others when all of its groups do: inside, each does by itself.
+    fn settle_idle(&mut self, parent: Option<u32>) {
+        let (Some(base), Some(uid)) = (&self.base, parent) else {
+            return;
+        };
+        let mut groups = self.groups.values();
+        let idle = groups.all(|made| made.parent != parent || made.idle);
+        self.users.set_idle(base, self.keeper, uid, idle);
     }
 
     /// The last worker of a group has ended. `all`: what it has left behind ends
@@ -237,16 +334,30 @@ impl Cgroups {
         let (Some(base), Some(made)) = (&self.base, self.groups.get(group)) else {
             return;
         };
-        if base.remove(&made.directory) {
-            self.groups.remove(group);
-        } else if all {
+        let kills = base.memory_kills(&made.directory).unwrap_or_default();
+        if !base.remove(&made.directory) {
+            if !all {
+                return;
+            }
             tracing::info!(
                 "process group `{group}`: processes that its workers have left behind are killed"
             );
             base.kill(&made.directory);
-            self.leaving.insert(made.directory.clone(), Instant::now());
-            self.groups.remove(group);
+            self.leaving
+                .insert(made.directory.clone(), Some(Instant::now()));
         }
+        if all {
+            // Where it was before, too.
+            let own = self.keeper.directory(group);
+            let others = self.leaving.iter_mut();
+            others
+                .filter(|(directory, _)| directory.rsplit('/').next() == Some(own.as_str()))
+                .for_each(|(_, until)| *until = Some(Instant::now()));
+        }
+        if let Some(uid) = made.parent {
+            self.users.left(uid, kills);
+        }
+        self.groups.remove(group);
     }
 
     /// Now and then: what was to go is tried again.
@@ -256,10 +367,14 @@ impl Cgroups {
             if base.remove(directory) {
                 return false;
             }
-            if *until <= now {
+            if until.is_some_and(|until| until <= now) {
                 base.kill(directory);
             }
             true
+        });
+        let groups = &self.groups;
+        self.users.tidy(base, self.keeper, |uid| {
+            groups.values().any(|made| made.parent == Some(uid))
         });
     }
 
@@ -273,7 +388,10 @@ impl Cgroups {
         let mine = self.keeper.directory("");
         self.leaving
             .retain(|directory, _| directory.starts_with(&mine));
-        while !self.leaving.is_empty() && Instant::now() < until {
+        for until in self.leaving.values_mut() {
+            *until = Some(Instant::now());
+        }
+        while !(self.leaving.is_empty() && self.users.is_empty()) && Instant::now() < until {
             self.tidy(Instant::now());
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -282,55 +400,23 @@ impl Cgroups {
     /// For `wsgid status`.
     pub(crate) fn status(&self, group: &str) -> Option<ControlGroupStatus> {
         let base = self.base.as_ref()?;
-        let Made {
-            directory, bounds, ..
-        } = self.groups.get(group)?;
-        let path = base.path(directory);
-        let cpu_time = base.cpu_time(directory);
-        Some(ControlGroupStatus {
-            path: path.map(|path| path.to_string_lossy().into_owned()),
-            cpu_weight: bounds.cpu_weight,
-            cpu_ms: cpu_time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-            memory: base.memory(directory),
-            tasks: base.tasks(directory),
-            memory_kills: base.memory_kills(directory),
-        })
+        let made = self.groups.get(group)?;
+        let kills = base.memory_kills(&made.directory);
+        Some(base.status(&made.directory, made.bounds.cpu_weight, kills))
+    }
+
+    /// The same of a user.
+    pub(crate) fn status_of_user(&self, uid: u32) -> Option<ControlGroupStatus> {
+        let base = self.base.as_ref()?;
+        let groups = self.groups.values();
+        let its = groups.filter(|made| made.parent == Some(uid));
+        let kills = its.filter_map(|made| base.memory_kills(&made.directory));
+        let kills = kills.fold(0, u64::saturating_add);
+        self.users.status(base, self.keeper, uid, kills)
     }
 }
 
-/// What the options say. Where groups share as one, a nice value counts only
-/// inside: `cpu-priority` becomes the weight that the kernel gives to it.
-fn bounds(config: &GroupConfig) -> Bounds {
-    let cpu_weight = match config.cpu_weight {
-        0 => {
-            // Each step is a quarter more; 0 is 100.
-            let nice = config.cpu_priority.unwrap_or(0);
-            (100.0 * 1.25_f64.powi(-nice)).round().clamp(1.0, 10_000.0) as u32
-        }
-        weight => weight,
-    };
-    Bounds {
-        cpu_weight,
-        memory_max: config.memory_max,
-        tasks_max: config.tasks_max,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_nice_value_is_a_weight() {
-        let weight = |option: &str, value: &str| {
-            let mut config = GroupConfig::new("g", "test");
-            config.set(option, value).unwrap();
-            bounds(&config).cpu_weight
-        };
-        assert_eq!(weight("cpu-priority", "0"), 100);
-        assert_eq!(weight("cpu-priority", "19"), 1);
-        assert_eq!(weight("cpu-priority", "10"), 11);
-        assert_eq!(weight("cpu-priority", "-20"), 8674);
-        assert_eq!(weight("cpu-weight", "7"), 7);
-    }
+/// Weight, memory and tasks, as options name them.
+const fn bounds_of(config: &GroupConfig) -> (u32, u64, u32) {
+    (config.cpu_weight, config.memory_max, config.tasks_max)
 }
