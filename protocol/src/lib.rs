@@ -50,6 +50,7 @@ pub mod token;
 pub mod totals;
 pub mod trust;
 pub mod user_limits;
+mod user_status;
 mod values;
 pub mod variant_names;
 pub mod warm_up;

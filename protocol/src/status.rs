@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::in_flight::RequestInFlight;
 use crate::isolation::IsolationStatus;
 use crate::totals::GroupTotals;
+pub use crate::user_status::{ControlGroupStatus, UserStatus};
 use crate::words::words;
 
 /// How everything is. An answer to somebody who may see some groups only holds
@@ -31,6 +32,9 @@ pub struct Status {
     pub shortened: bool,
     /// The process groups that the asker may see, by name.
     pub groups: Vec<GroupStatus>,
+    /// Users that have limits, as far as the asker may see them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<UserStatus>,
     /// For those who may command the supervisor.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub supervisor: Option<SupervisorStatus>,
@@ -127,24 +131,6 @@ impl GroupStatus {
         let all = pools.chain([self.waiting_for_room, self.waiting_in_httpd]);
         all.fold(0, u64::saturating_add)
     }
-}
-
-/// The control group of a process group.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ControlGroupStatus {
-    /// Its directory.
-    pub path: Option<String>,
-    /// Its share of the processors: 1 to 10000, 100 is usual.
-    pub cpu_weight: u32,
-    /// Milliseconds of processor time so far.
-    pub cpu_ms: Option<u64>,
-    /// Bytes of memory in use.
-    pub memory: Option<u64>,
-    /// Processes and threads.
-    pub tasks: Option<u64>,
-    /// Processes that the kernel has killed because of `memory-max`.
-    pub memory_kills: Option<u64>,
 }
 
 /// The workers of one application group in a process group.

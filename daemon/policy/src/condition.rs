@@ -52,6 +52,8 @@ pub struct PoolFacts<'a> {
     pub crashes: (usize, Option<&'a str>),
     /// Requests that wait for a worker.
     pub waiting: usize,
+    /// Why it has fewer workers than it would, if that is what its user may have.
+    pub shortage: Option<&'a str>,
 }
 
 /// How a pool is.
@@ -84,6 +86,9 @@ fn not_serving(pool: &WorkerPool, mode: &Mode, facts: &PoolFacts<'_>) -> Conditi
     let is_coming =
         |member: &Member| matches!(member.phase, Phase::Queued | Phase::Starting { .. });
     let comes = pool.members().any(|(_, member)| is_coming(member));
+    if let Some(why) = facts.shortage.filter(|_| !comes) {
+        return because(GroupState::Starting, why);
+    }
     if comes || facts.waiting > 0 || pool.wants_workers() {
         GroupState::Starting.into()
     } else {
@@ -125,6 +130,10 @@ fn serving(pool: &WorkerPool, facts: &PoolFacts<'_>) -> Condition {
             1 => "a request waits for a worker".to_owned(),
             waiting => format!("{waiting} requests wait for a worker"),
         };
+        let why = match facts.shortage {
+            Some(shortage) => format!("{why}; {shortage}"),
+            None => why,
+        };
         return because(GroupState::Busy, why);
     }
     let threads = pool.definition().config.threads;
@@ -135,7 +144,10 @@ fn serving(pool: &WorkerPool, facts: &PoolFacts<'_>) -> Condition {
         };
         return because(GroupState::Busy, why);
     }
-    GroupState::Running.into()
+    match facts.shortage {
+        Some(shortage) => because(GroupState::Running, shortage),
+        None => GroupState::Running.into(),
+    }
 }
 
 fn failing_starts(pool: &WorkerPool) -> Option<String> {

@@ -17,7 +17,9 @@ impl Supervisor {
     /// How a pool is now.
     pub(super) fn condition_of(&self, entry: &PoolEntry) -> Condition {
         let now = Instant::now();
+        let shortage = self.shortage(entry, now);
         let facts = PoolFacts {
+            shortage: shortage.as_deref(),
             workers: &|id| self.worker_facts(id, now),
             given_up: entry
                 .given_up

@@ -105,8 +105,9 @@ impl Supervisor {
         let groups = kept.chain(new).collect();
         let mut problems = read.loaded.problems;
         problems.extend(source.stays_at(&read.loaded.settings.socket, read.httpd));
-        say_problems(&problems);
         self.access.socket = source.socket().map(|(path, _)| path.into());
+        problems.extend(self.limit_users(read.loaded.users));
+        say_problems(&problems);
         self.access.begin(HttpdGeneration {
             generation: STANDALONE_GENERATION,
             secret: None,
@@ -141,13 +142,16 @@ impl Supervisor {
         default: identity::DefaultAccount,
     ) -> Vec<String> {
         isolated_groups::keep_apart(&mut new);
+        let (new, refused) = self.within_sites(new, default);
         let names: Vec<String> = new.iter().map(|config| config.name.clone()).collect();
         let mut problems: Vec<String> = new
             .into_iter()
             .filter_map(|config| self.define(config, server, default))
             .collect();
+        problems.extend(refused);
         problems.extend(self.set_socket_users());
         say_problems(&problems);
+        self.limit_pools();
         self.keep_users_apart();
         for name in names {
             self.start_eager(&name);
@@ -329,6 +333,7 @@ impl Supervisor {
             .make(definition, application_group, from_request, asker.eager);
         group.pools.insert(application_group.to_owned(), pool);
         let is_stopped = group.stopped;
+        self.limit_pool(pool, name);
         self.pool_event(pool, Event::Tick);
         if is_stopped {
             self.pool_event(pool, Event::Stop);

@@ -37,6 +37,7 @@ impl Supervisor {
                 self.todo.push_back((entry.id, event));
             }
         }
+        self.note_demands();
         self.settle();
         self.note_conditions();
     }

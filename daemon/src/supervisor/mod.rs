@@ -6,7 +6,7 @@
 //! them are in the files beside, by what begins them: the loop (`run`), HELLOs
 //! (`requests`, `requested`), held connections (`placing`), what state machines say
 //! (`actions`, `launch`, `preload`), changed files (`reloading`), workers (`messages`, `warming`, `health`, `endings`), spans (`spans`),
-//! a configuration (`configure`), operators (`commands`, `status`), probes (`readiness`, `ready_file`), and another
+//! a configuration (`configure`), limits of users (`users`), operators (`commands`, `status`), probes (`readiness`, `ready_file`), and another
 //! program (`snapshot`, `restore`). `start` is the command.
 
 mod access;
@@ -51,6 +51,7 @@ mod state_time;
 mod status;
 mod status_for_httpd;
 mod totals;
+mod users;
 mod waits;
 mod warming;
 mod worker_end;
@@ -78,10 +79,14 @@ use preloaders::PreloaderProcesses;
 use ready_file::ReadyFile;
 use resources::Resources;
 use totals::Totals;
+use users::LimitedUsers;
 use waits::Waits;
 use workers::Workers;
 use wsgid_policy::ids::{PoolId, WorkerId};
 use wsgid_policy::{pool::Event, spawn_queue::SpawnQueue};
+
+/// How often what users may have is shared anew after an event; the rest waits for the next.
+const SHARINGS: usize = 8;
 
 struct Supervisor {
     access: Access,
@@ -91,6 +96,7 @@ struct Supervisor {
     workers: Workers,
     preloaders: PreloaderProcesses,
     resources: Resources,
+    users: LimitedUsers,
     isolation: IsolatedGroups,
     totals: Totals,
     connections: Connections,
@@ -126,6 +132,7 @@ impl Supervisor {
             workers: Workers::default(),
             preloaders: PreloaderProcesses::default(),
             resources: Resources::new(),
+            users: LimitedUsers::default(),
             isolation,
             totals: Totals::default(),
             connections,
@@ -151,15 +158,30 @@ impl Supervisor {
     }
 
     fn settle(&mut self) {
+        for _ in 0..SHARINGS {
+            self.handle_events();
+            if !self.share_processes() {
+                return;
+            }
+        }
+        self.handle_events();
+    }
+
+    fn handle_events(&mut self) {
         while let Some((pool, event)) = self.todo.pop_front() {
             let now = Instant::now();
             let Some(entry) = self.pools.get_mut(&pool) else {
                 continue;
             };
             let is_routine = matches!(event, Event::Tick | Event::Waiting(_));
+            let waited = entry.machine.waiting() > 0;
             let actions = entry.machine.handle(event, now);
+            let waits = entry.machine.waiting() > 0;
             if !is_routine || !actions.is_empty() {
                 self.ready_file.may_differ(now);
+            }
+            if !is_routine || !actions.is_empty() || waits != waited {
+                self.note_demand(pool);
             }
             for action in actions {
                 self.carry_out(pool, action);

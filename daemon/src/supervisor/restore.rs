@@ -39,6 +39,7 @@ impl Supervisor {
         self.lifetime.reexecs = state.count;
         self.lifetime.reexec_problem = state.problem;
         self.lifetime.drains = state.drains;
+        self.take_limits(state.users.into_iter().collect());
         for group in state.groups {
             self.restore_group(group, &state.pools);
         }
@@ -47,6 +48,7 @@ impl Supervisor {
             log_line!(SOCKET_USERS_NOT_ADMITTED, "{problem}");
         }
         self.restore_pools(state.pools);
+        self.limit_pools();
         let ids = state.connections.iter().map(|one| one.id);
         self.connections
             .count_from(ids.fold(state.last_connection, u64::max));

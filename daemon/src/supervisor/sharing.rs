@@ -20,12 +20,16 @@ impl Supervisor {
     }
 
     /// Sites of several users are kept apart, also those that began when there
-    /// was only one.
+    /// was only one; those of a user that has limits are in that one's control group.
     pub(super) fn keep_users_apart(&mut self) {
-        if self.groups.have_several_users() {
+        let several = self.groups.have_several_users();
+        if several {
             self.resources.groups.say_problem();
-            let processes = self.processes();
-            for name in processes.keys() {
+        }
+        let processes = self.processes();
+        for name in processes.keys() {
+            let owner = self.groups.owner(name);
+            if several || owner.is_some_and(|uid| self.resources.groups.bounds_user(uid)) {
                 self.resources.contain(name, &processes, &self.groups);
             }
         }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use wsgid_protocol::config::{LogFormat, LogTarget};
 use wsgid_protocol::control::{FromParent, ToWorker};
 use wsgid_protocol::request::Hello;
+use wsgid_protocol::user_limits::UserLimits;
 
 use super::Supervisor;
 use super::access::HttpdGeneration;
@@ -94,6 +95,9 @@ pub(super) struct State {
     pub(super) problem: Option<String>,
     /// It is not ready, by command.
     pub(super) drains: bool,
+    /// What users may have, by their numbers.
+    #[serde(deserialize_with = "records::readable")]
+    pub(super) users: Vec<(u32, UserLimits)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -246,6 +250,7 @@ impl Supervisor {
             shut_down: self.lifetime.is_leaving,
             problem: None,
             drains: self.lifetime.drains,
+            users: self.users.all(),
         };
         self.connections.let_go();
         Ok(Snapshot { state, fds })

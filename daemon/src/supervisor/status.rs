@@ -62,6 +62,7 @@ impl Supervisor {
                 groups.sort_by_key(|group| group.state);
                 groups
             },
+            users: self.users_status(uid),
             supervisor: may_everything(uid).then(|| self.supervisor_status()),
         }
     }
