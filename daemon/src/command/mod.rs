@@ -4,6 +4,7 @@
 
 pub(crate) mod check;
 pub(crate) mod check_config;
+mod check_users;
 pub(crate) mod client;
 pub(crate) mod documents;
 mod find_socket;

@@ -7,7 +7,9 @@ use std::io::{IsTerminal, stdout};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use wsgid_protocol::names;
-use wsgid_protocol::status::{GroupState, GroupStatus, PoolStatus, Status, Urgency, WorkerStatus};
+use wsgid_protocol::status::{
+    GroupState, GroupStatus, PoolStatus, Status, Urgency, UserStatus, WorkerStatus,
+};
 
 use crate::command::print::say;
 use wsgid_protocol::readable::escaped;
@@ -33,9 +35,37 @@ pub(super) fn print_status(status: &Status) {
     if let Some(problem) = supervisor.and_then(|own| own.control_groups_problem.as_ref()) {
         say!("no or not all control groups: {}", line(problem));
     }
+    for user in &status.users {
+        say!("{}", of_user(user));
+    }
     for group in &status.groups {
         printer.group(group);
     }
+}
+
+/// What a user has of what it may have, in one line.
+fn of_user(user: &UserStatus) -> String {
+    let limits = &user.limits;
+    let own = user.control_group.as_ref();
+    let used = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |it| it.to_string());
+    let memory = own.and_then(|own| own.memory).map(|bytes| bytes >> 20);
+    let tasks = own.and_then(|own| own.tasks);
+    let killed = own
+        .and_then(|own| own.memory_kills)
+        .filter(|kills| *kills > 0);
+    let parts = [
+        (limits.processes > 0)
+            .then(|| format!("{} of {} processes", user.processes, limits.processes)),
+        (limits.sites > 0).then(|| format!("{} of {} sites", user.sites, limits.sites)),
+        (limits.memory_max > 0)
+            .then(|| format!("{} of {} MiB", used(memory), limits.memory_max >> 20)),
+        (limits.tasks_max > 0).then(|| format!("{} of {} tasks", used(tasks), limits.tasks_max)),
+        (limits.cpu_weight > 0).then(|| format!("cpu-weight {}", limits.cpu_weight)),
+        killed.map(|kills| format!("{kills} killed for memory")),
+        user.problem.as_deref().map(line),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    format!("user {}: {}", line(&user.user), parts.join(", "))
 }
 
 /// Sites of one user are not kept apart. What an option asks for in vain is in the log.
@@ -228,5 +258,40 @@ fn print_worker(worker: &WorkerStatus) {
     );
     for failed in &worker.failed_scripts {
         say!("             `{}` failed to load", line(&failed.script));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wsgid_protocol::status::ControlGroupStatus;
+    use wsgid_protocol::user_limits::UserLimits;
+
+    #[test]
+    fn a_user_is_one_line_of_what_is_limited() {
+        let mut limits = UserLimits::new("shop");
+        limits.processes = 4;
+        limits.memory_max = 500 << 20;
+        let control_group = ControlGroupStatus {
+            memory: Some(120 << 20),
+            memory_kills: Some(2),
+            ..ControlGroupStatus::default()
+        };
+        let mut user = UserStatus {
+            user: "shop\nroot".to_owned(),
+            processes: 3,
+            limits,
+            control_group: Some(control_group),
+            ..UserStatus::default()
+        };
+        assert_eq!(
+            of_user(&user),
+            "user shop\\nroot: 3 of 4 processes, 120 of 500 MiB, 2 killed for memory"
+        );
+        user.control_group = None;
+        user.problem = Some("memory-max has no effect: nothing is mounted".to_owned());
+        assert!(
+            of_user(&user).ends_with("? of 500 MiB, memory-max has no effect: nothing is mounted")
+        );
     }
 }

@@ -73,9 +73,13 @@ fn goals(most: usize, claims: &[Claim]) -> Vec<usize> {
     let mut left = most;
     for (round, wish) in rounds.iter().enumerate() {
         let is_last = round + 1 == rounds.len();
-        let wish = |claim: &Claim| match is_last {
-            true => wish(claim),
-            false => wish(claim).min(claim.demand.wanted),
+        let wish = |claim: &Claim| {
+            let most = if is_last {
+                usize::MAX
+            } else {
+                claim.demand.wanted
+            };
+            wish(claim).min(most)
         };
         raise(&mut goals, &mut left, claims, wish);
     }

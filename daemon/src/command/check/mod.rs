@@ -29,11 +29,12 @@ pub(crate) use self::found::Found;
 use self::found::Probe;
 pub(crate) use self::load::Surroundings;
 use self::step::CheckStep;
+use crate::command::check_users;
 use crate::command::print::say;
 use crate::config::InForce;
-use crate::config::standalone::{AS_HTTPD, Source};
+use crate::config::standalone::{self, AS_HTTPD, Source};
 use crate::exit_code;
-use crate::process::identity;
+use crate::process::{cgroup, identity};
 
 /// How long one group may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(40);
@@ -97,6 +98,9 @@ pub(crate) fn run(args: &Check) -> ExitCode {
     for problem in &read.loaded.problems {
         say!("{problem}");
     }
+    if args.group.is_none() {
+        problems += say_of_users(&read);
+    }
     let mut count = 0_usize;
     let sockets = vec![read.loaded.settings.socket.clone()];
     let mut around = Surroundings::new(&read.loaded.groups, sockets);
@@ -131,6 +135,20 @@ pub(crate) fn run(args: &Check) -> ExitCode {
     } else {
         exit_code::CONFIGURATION
     })
+}
+
+/// Says what is wrong with the limits of users. Returns how much that is.
+fn say_of_users(read: &standalone::Read) -> usize {
+    let loaded = &read.loaded;
+    let here = cgroup::impossible_here();
+    let found = check_users::examine(&loaded.users, &loaded.groups, read.httpd, here.as_deref());
+    for problem in &found.problems {
+        say!("{problem}");
+    }
+    for note in &found.notes {
+        say!("note: {note}");
+    }
+    found.problems.len()
 }
 
 fn print(group: &GroupConfig, found: &Found) {

@@ -39,6 +39,11 @@ pub(crate) enum MemoryBound {
     User,
 }
 
+/// Why a process in the place of this one can make none; changes nothing.
+pub(crate) fn impossible_here() -> Option<String> {
+    hierarchy::find().err()
+}
+
 #[derive(Debug)]
 pub(crate) struct Cgroups {
     base: Option<Base>,
