@@ -89,6 +89,10 @@ supervisor_lines! {
         "what is ready could not be written: SetHandler wsgid-health finds nothing ready", "The text names the file and the kernel's reason.";
     TOTALS_NOT_COUNTED = 224, ERROR,
         "the file in which httpd's children count could not be made: status and metrics have no totals", "The text names the file and the reason; mend it and start the supervisor again.";
+    USER_WITHOUT_LIMIT = 226, WARN,
+        "limits of a user need control groups that are not there", "The text names the limits and why they are not there.";
+    USER_LIMIT_NOT_SET = 227, ERROR,
+        "limits of a user could not be set in its control group", "The text names the file and the kernel's reason.";
     CONNECTION_REFUSED = 230, WARN,
         "a connection of httpd's was refused", "The text names the failure, which stands above.";
     CONNECTION_NOT_TAKEN = 231, ERROR,

@@ -3,7 +3,7 @@
 //! bounds of their control groups. Called when a configuration is applied, and after events of
 //! pools. Where no user has a limit nothing is done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use wsgid_protocol::status::UserStatus;
@@ -20,26 +20,6 @@ use wsgid_policy::user_share::{Claim, share};
 /// A worker without requests for this long may give way to one of another group.
 const IDLE_FOR: Duration = Duration::from_secs(1);
 
-/// The users that have limits, by their numbers.
-#[derive(Default)]
-pub(super) struct LimitedUsers {
-    limits: BTreeMap<u32, UserLimits>,
-    /// Those whose pools have changed since processes were last shared.
-    changed: BTreeSet<u32>,
-}
-
-impl LimitedUsers {
-    pub(super) fn all(&self) -> Vec<(u32, UserLimits)> {
-        let all = self.limits.iter();
-        all.map(|(uid, limits)| (*uid, limits.clone())).collect()
-    }
-
-    fn processes(&self, uid: u32) -> Option<usize> {
-        let limits = self.limits.get(&uid)?;
-        (limits.processes > 0).then_some(limits.processes as usize)
-    }
-}
-
 impl Supervisor {
     /// Puts limits in force, before groups are defined. Returns what is wrong with them.
     pub(super) fn limit_users(&mut self, users: Vec<UserLimits>) -> Vec<String> {
@@ -51,7 +31,7 @@ impl Supervisor {
                 Ok(0) => problems.push(format!("[user.{}]: no worker runs as root", one.user)),
                 Ok(uid) => {
                     if let Some(what) = self.resources.groups.cannot_limit(&one) {
-                        log_line!(LIMIT_WITHOUT_EFFECT, "[user.{}]: {what}", one.user);
+                        log_line!(USER_WITHOUT_LIMIT, "[user.{}]: {what}", one.user);
                     }
                     if let Some(other) = limits.insert(uid, one) {
                         problems.push(format!("[user.{}]: uid {uid} has two tables", other.user));
@@ -66,7 +46,7 @@ impl Supervisor {
     /// Goes on with the limits of the program before.
     pub(super) fn take_limits(&mut self, limits: BTreeMap<u32, UserLimits>) {
         for why in self.resources.groups.limit_users(limits.clone()) {
-            log_line!(LIMIT_NOT_SET, "{why}");
+            log_line!(USER_LIMIT_NOT_SET, "{why}");
         }
         self.users.limits = limits;
     }

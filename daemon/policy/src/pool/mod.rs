@@ -11,6 +11,7 @@
 mod admin;
 mod allowance;
 mod backoff;
+mod demand;
 mod ending;
 mod failure;
 mod filling;
@@ -36,8 +37,8 @@ use wsgid_protocol::control::RecycleReason;
 use crate::definition::Definition;
 use crate::ids::WorkerId;
 use crate::instant;
-pub use allowance::{Allowance, Demand};
 use backoff::Backoff;
+pub use demand::{Allowance, Demand};
 pub use member::{Member, Phase};
 
 /// Tries that a new generation has to become ready while an old one serves.
