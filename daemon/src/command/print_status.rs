@@ -286,7 +286,7 @@ mod tests {
         };
         assert_eq!(
             of_user(&user),
-            "user shop\\nroot: 3 of 4 processes, 120 of 500 MiB, 2 killed for memory"
+            "user shop\\x0aroot: 3 of 4 processes, 120 of 500 MiB, 2 killed for memory"
         );
         user.control_group = None;
         user.problem = Some("memory-max has no effect: nothing is mounted".to_owned());

@@ -46,8 +46,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::status::{GroupStatus, PoolStatus, WorkerPhase, WorkerStatus};
+    use crate::status::{GroupStatus, PoolStatus, UserStatus, WorkerPhase, WorkerStatus};
     use crate::totals::{DurationTotals, GroupTotals};
+    use crate::user_limits::UserLimits;
 
     #[test]
     fn names_follow_the_conventions() {
@@ -104,11 +105,19 @@ mod tests {
             totals: Some(totals),
             ..GroupStatus::default()
         };
-        let status = Status {
+        let mut status = Status {
             uptime_s: 5,
             groups: vec![group],
             ..Status::default()
         };
+        let mut limits = UserLimits::new("shop");
+        limits.processes = 4;
+        status.users.push(UserStatus {
+            user: "shop".to_owned(),
+            processes: 3,
+            limits,
+            ..UserStatus::default()
+        });
         let httpd = HttpdThreads {
             groups: [("a\"b\\".to_owned(), (3, 1))].into(),
             most: 400,
@@ -120,6 +129,8 @@ mod tests {
             "# TYPE wsgid_requests counter".to_owned(),
             "# UNIT wsgid_request_duration_seconds seconds".to_owned(),
             "wsgid_uptime_seconds 5".to_owned(),
+            "wsgid_user_workers{user=\"shop\"} 3".to_owned(),
+            "wsgid_user_workers_max{user=\"shop\"} 4".to_owned(),
             "wsgid_httpd_threads_max 400".to_owned(),
             format!("wsgid_httpd_threads{{{group},state=\"running\"}} 3"),
             format!("wsgid_threads{{{group}}} 5"),

@@ -25,6 +25,7 @@ fn threads(group: &GroupStatus) -> u64 {
 }
 
 const GROUP: &[&str] = &["group"];
+const USER: &[&str] = &["user"];
 const POOL: &[&str] = &["group", "application_group"];
 const WORKER: &[&str] = &["group", "application_group", "pid"];
 
@@ -305,6 +306,56 @@ pub const TABLE: &[MetricFamily] = &[
                 let pid = worker.pid.to_string();
                 let used = seconds(worker.cpu_us);
                 out.counter(&[group, application_group, &pid], used, None);
+            }
+        },
+    },
+    MetricFamily {
+        name: "wsgid_user_workers",
+        kind: MetricKind::Gauge,
+        labels: USER,
+        help: "Worker processes of all process groups of a user that has limits.",
+        samples: |facts, out| {
+            for user in &facts.status.users {
+                out.gauge(&[&user.user], user.processes);
+            }
+        },
+    },
+    MetricFamily {
+        name: "wsgid_user_workers_max",
+        kind: MetricKind::Gauge,
+        labels: USER,
+        help: "Worker processes that a user may have, where that is limited.",
+        samples: |facts, out| {
+            for user in &facts.status.users {
+                if user.limits.processes > 0 {
+                    out.gauge(&[&user.user], user.limits.processes);
+                }
+            }
+        },
+    },
+    MetricFamily {
+        name: "wsgid_user_memory_bytes",
+        kind: MetricKind::Gauge,
+        labels: USER,
+        help: "Memory of all processes of a user that has limits, where the kernel counts it.",
+        samples: |facts, out| {
+            for user in &facts.status.users {
+                if let Some(bytes) = user.control_group.as_ref().and_then(|own| own.memory) {
+                    out.gauge(&[&user.user], bytes);
+                }
+            }
+        },
+    },
+    MetricFamily {
+        name: "wsgid_user_memory_max_bytes",
+        kind: MetricKind::Gauge,
+        labels: USER,
+        help: "Memory that a user may have, where that is limited.",
+        samples: |facts, out| {
+            for user in &facts.status.users {
+                if user.limits.memory_max > 0 {
+                    out.gauge(&[&user.user], user.limits.memory_max);
+                }
             }
         },
     },
