@@ -364,13 +364,11 @@ fn counter(path: &Path, name: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
+impl Base {
     /// Directories and files only: what is written, not what the kernel does.
-    fn unified(directory: &Path) -> Base {
+    pub(super) fn unified_in(directory: &Path) -> Self {
         let controllers = vec![Controller::Cpu, Controller::Memory, Controller::Pids];
-        Base {
+        Self {
             hierarchies: vec![Hierarchy {
                 unified: true,
                 directory: directory.to_path_buf(),
@@ -378,11 +376,16 @@ mod tests {
             }],
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn version_two_is_written_as_it_is_documented() {
         let place = tempfile::tempdir().unwrap();
-        let base = unified(place.path());
+        let base = Base::unified_in(place.path());
         base.make("g").unwrap();
         base.bound(
             "g",
@@ -438,14 +441,14 @@ mod tests {
         fs::write(place.path().join("wsgid-4194999-1.file"), "").unwrap();
         let below = format!("{gone}/{gone}");
         fs::create_dir(place.path().join(&below)).unwrap();
-        let abandoned = unified(place.path()).made_by(|keeper| !keeper.lives());
+        let abandoned = Base::unified_in(place.path()).made_by(|keeper| !keeper.lives());
         assert!(abandoned.into_iter().eq([gone, below]));
     }
 
     #[test]
     fn groups_of_a_user_are_below_it_and_get_the_controllers() {
         let place = tempfile::tempdir().unwrap();
-        let base = unified(place.path());
+        let base = Base::unified_in(place.path());
         base.make_parent("u").unwrap();
         base.make("u/g").unwrap();
         let on = fs::read_to_string(place.path().join("u/cgroup.subtree_control")).unwrap();

@@ -8,6 +8,8 @@ mod base;
 mod hierarchy;
 mod made;
 mod moving;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use std::collections::BTreeMap;
@@ -200,6 +202,9 @@ impl Cgroups {
         let failed = |error| format!("failed to make the control group: {error}");
         if self.groups.contains_key(&config.name) {
             if !self.is_misplaced(&config.name, owner) {
+                if let Some(made) = self.groups.get_mut(&config.name) {
+                    made.owner = owner;
+                }
                 return Ok(());
             }
             if let Some(made) = self.groups.remove(&config.name) {
