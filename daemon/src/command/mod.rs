@@ -4,7 +4,6 @@
 
 pub(crate) mod check;
 pub(crate) mod check_config;
-mod check_users;
 pub(crate) mod client;
 pub(crate) mod documents;
 mod find_socket;

@@ -15,6 +15,7 @@ mod outside;
 mod probe;
 mod step;
 mod trace;
+mod users;
 mod witness;
 
 use std::os::fd::RawFd;
@@ -29,7 +30,6 @@ pub(crate) use self::found::Found;
 use self::found::Probe;
 pub(crate) use self::load::Surroundings;
 use self::step::CheckStep;
-use crate::command::check_users;
 use crate::command::print::say;
 use crate::config::InForce;
 use crate::config::standalone::{self, AS_HTTPD, Source};
@@ -141,7 +141,7 @@ pub(crate) fn run(args: &Check) -> ExitCode {
 fn say_of_users(read: &standalone::Read) -> usize {
     let loaded = &read.loaded;
     let here = cgroup::impossible_here();
-    let found = check_users::examine(&loaded.users, &loaded.groups, read.httpd, here.as_deref());
+    let found = users::examine(&loaded.users, &loaded.groups, read.httpd, here.as_deref());
     for problem in &found.problems {
         say!("{problem}");
     }

@@ -1,6 +1,6 @@
 //! What `wsgid check` says of `[user.NAME]`: users that are not there, more process groups than
 //! `sites`, fewer processes than their groups are configured to have, and bounds that need
-//! control groups where none can be made. Called by `check`; starts nothing.
+//! control groups where none can be made. Called by `mod.rs`; starts nothing.
 
 use wsgid_protocol::user_limits::UserLimits;
 use wsgid_protocol::{GroupConfig, names, text};
