@@ -3,6 +3,7 @@
 
 mod later;
 mod links;
+mod options;
 mod page;
 mod places;
 mod run;

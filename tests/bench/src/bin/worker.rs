@@ -21,6 +21,7 @@ use wsgid_protocol::blocking::{FrameReader, send_all, send_frame};
 use wsgid_protocol::config::GroupConfig;
 use wsgid_protocol::control::{FromWorker, Identity, ServerFacts, ToWorker, WorkerSpec};
 use wsgid_protocol::head::{FLAG_END, FrameHead};
+use wsgid_protocol::isolation::IsolationPlaces;
 use wsgid_protocol::payload::{decode, encode};
 use wsgid_protocol::request::{BodyKind, Call, RequestHead, RequestOptions, VERSIONS};
 use wsgid_protocol::{Kind, config::Preload};
@@ -294,6 +295,7 @@ fn spec(options: &Options, script: &Path) -> WorkerSpec {
         server: ServerFacts::default(),
         log_level: "warn".to_owned(),
         callables: Vec::new(),
+        places: IsolationPlaces::default(),
     }
 }
 
