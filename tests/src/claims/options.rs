@@ -187,23 +187,6 @@ pub const SEEN: &[(&str, &[&str])] = &[
         &["header-buffer-size"],
     ),
     (
-        "isolation::root_each_option_refuses_by_itself",
-        &[
-            "private-tmp",
-            "protect-system",
-            "protect-home",
-            "private-devices",
-            "protect-proc",
-            "inaccessible-paths",
-            "restrict-address-families",
-            "connect-ports",
-        ],
-    ),
-    (
-        "isolation::root_each_option_is_taken_out_of_a_preset",
-        &["isolation-fallback", "read-only-paths"],
-    ),
-    (
         "isolation_packages::packages_work_under_private_and_strict",
         &["isolation", "read-write-paths", "allow-system-calls"],
     ),

@@ -3,7 +3,6 @@
 
 mod later;
 mod links;
-mod options;
 mod page;
 mod places;
 mod run;
