@@ -5,6 +5,7 @@
 //! ready is in `temporary` and `neighbours`. Knows nothing of pools and requests.
 
 mod domain;
+pub(crate) mod log_place;
 mod mounts;
 pub(crate) mod neighbours;
 mod part;

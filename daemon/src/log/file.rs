@@ -7,6 +7,8 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::Mode;
 use wsgid_protocol::control::Identity;
 
 use crate::user_rights::as_user;
@@ -18,6 +20,21 @@ pub(crate) fn open_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {
         path,
         who,
     )
+}
+
+/// The same where no part of the path may be a link.
+pub(crate) fn open_without_links_as(path: &Path, who: &Identity) -> io::Result<File> {
+    let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_CLOEXEC;
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
+        .mode(Mode::from_bits_truncate(0o640))
+        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let open = || Ok(File::from(openat2(AT_FDCWD, path, how)?));
+    regular(if who.change {
+        as_user(who, open)
+    } else {
+        open()
+    }?)
 }
 
 /// Opens `path` for reading as `who`; as ourselves if that is not known.
@@ -32,6 +49,10 @@ fn open(options: &mut OpenOptions, path: &Path, who: Option<&Identity>) -> io::R
         None => options.open(path),
         Some(who) => as_user(who, || options.open(path)),
     }?;
+    regular(file)
+}
+
+fn regular(file: File) -> io::Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
@@ -85,5 +106,12 @@ mod tests {
         let link = place.path().join("link");
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
         assert!(open_as(&link, Some(&identity(64_005, vec![64_006]))).is_err());
+        let user = identity(64_005, vec![64_006]);
+        let without_links = |path: &Path| open_without_links_as(path, &user);
+        without_links(&path.canonicalize().unwrap()).unwrap();
+        let around = place.path().join("around");
+        std::os::unix::fs::symlink(place.path(), &around).unwrap();
+        assert!(open_as(&around.join("log"), Some(&user)).is_ok());
+        assert!(without_links(&around.join("log")).is_err());
     }
 }

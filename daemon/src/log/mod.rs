@@ -10,7 +10,7 @@ mod sink;
 mod syslog;
 mod target;
 
-pub(crate) use file::{open_as, read_as};
+pub(crate) use file::{open_as, open_without_links_as, read_as};
 pub(crate) use output::{Output, forward};
 pub(crate) use sink::Sink;
 pub(crate) use syslog::Syslog;

@@ -10,10 +10,11 @@ use wsgid_protocol::byte_rate::LeftOut;
 use wsgid_protocol::isolation::IsolationReport;
 use wsgid_protocol::{GroupConfig, config::LogTarget, names};
 
+use super::open_log::open_log;
 use super::state_time::StateTime;
 use crate::channel::operator::may_everything;
 use crate::config::InForce;
-use crate::log::{self, LogDestination, OutputTarget};
+use crate::log::{LogDestination, OutputTarget};
 use wsgid_policy::{definition::Definition, ids::PoolId};
 
 /// A process group; its fields cross `wsgid reexec`, but for those that its
@@ -202,7 +203,7 @@ impl ProcessGroups {
             if let (LogTarget::File(path), Ok(identity)) =
                 (&definition.config.log, &definition.identity)
             {
-                match log::open_as(path, Some(identity)) {
+                match open_log(&definition.config, path, identity) {
                     Ok(file) => group.target.set(LogDestination::File(Arc::new(file))),
                     Err(error) => {
                         let path = path.display();

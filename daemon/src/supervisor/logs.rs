@@ -10,6 +10,7 @@ use wsgid_protocol::config::{LogFormat, LogTarget};
 use wsgid_protocol::control::Configuration;
 
 use super::groups::ProcessGroup;
+use super::open_log::open_log;
 use crate::log::{self, LogDestination, Sink, Syslog};
 use wsgid_policy::definition::Definition;
 
@@ -98,7 +99,7 @@ impl SupervisorLogs {
                 let Ok(identity) = &definition.identity else {
                     return LogDestination::Main;
                 };
-                match log::open_as(path, Some(identity)) {
+                match open_log(&definition.config, path, identity) {
                     Ok(file) => LogDestination::File(Arc::new(file)),
                     Err(error) => {
                         log_line!(

@@ -30,6 +30,7 @@ mod lifetime;
 mod limited_users;
 mod logs;
 mod messages;
+mod open_log;
 mod operators;
 mod placing;
 mod pools;

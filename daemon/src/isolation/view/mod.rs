@@ -2,7 +2,7 @@
 //! is covered. Looks with the rights of the site's user only, and changes nothing.
 //! `mounts` carries it out, `domain` has the kernel hold it once more.
 
-mod links;
+pub(super) mod links;
 mod python;
 #[cfg(test)]
 mod tests;
