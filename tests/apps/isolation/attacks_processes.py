@@ -43,8 +43,7 @@ def attack_maps(target):
 
 def attack_thread_environ(target):
     """By the number of a thread, which no list of processes has."""
-    thread = int(os.listdir("/proc/%d/task" % target["pid"])[-1])
-    return read("/proc/%d/environ" % thread, target)
+    return read("/proc/%d/environ" % target["thread"], target)
 
 
 def attack_command_line(target):
@@ -56,6 +55,16 @@ def attack_list_processes(target):
     if str(target["pid"]) not in os.listdir("/proc"):
         raise Refused("it is not in the list of processes")
     return "the other is in the list of processes"
+
+
+def attack_control_group(target):
+    """In the trees of the kernel's control groups, which name groups and their processes."""
+    for directory, _, files in os.walk("/sys/fs/cgroup"):
+        if "cgroup.procs" in files and target["name"] in os.path.basename(directory):
+            with open(directory + "/cgroup.procs") as file:
+                if str(target["pid"]) in file.read().split():
+                    return "the other is in " + directory
+    raise Refused("no control group has it")
 
 
 def attack_memory_score(target):

@@ -158,7 +158,8 @@ def state(query):
     with open("/proc/self/oom_score_adj") as file:
         score = int(file.read())
     found = {
-        "pid": os.getpid(), "process_group": os.getpgrp(), "address": ctypes.addressof(MEMORY), "length": len(MEMORY),
+        "pid": os.getpid(), "process_group": os.getpgrp(),
+        "thread": max(map(int, os.listdir("/proc/self/task"))), "address": ctypes.addressof(MEMORY), "length": len(MEMORY),
         "memory": MEMORY.value.decode(), "nice": os.getpriority(os.PRIO_PROCESS, os.getpid()),
         "processors": sorted(os.sched_getaffinity(os.getpid())),
         "scheduler": os.sched_getscheduler(os.getpid()), "oom_score_adj": score,

@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
-use wsgid_tests::{Limit, Python, TestUser, case, note, users};
+use wsgid_tests::{Limit, Python, TestUser, case, note, until, users};
 
 use crate::places::{self, Places};
 use crate::run::{Came, attack};
@@ -140,6 +141,8 @@ fn prepare_other(site: &Site, places: &Places, user: &TestUser) {
     let venv = places.sites.path().join(&site.name).join("venv");
     environment(&venv, user);
     places::write(&venv.join("lib/secret"), secret, 0o644, Some(user));
+    // As if a whole Python were installed there.
+    places::write(&venv.join("lib/python3.11/os.py"), "", 0o644, Some(user));
     let name = &site.name;
     for directory in [
         ".local",
@@ -237,5 +240,40 @@ fn root_links_that_a_site_makes_show_it_nothing_of_others() {
         let all = Preset::ALL.iter();
         let wrong: Vec<String> = all.flat_map(|preset| exchanges_of(*preset, user)).collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    });
+}
+
+/// Its log is written from outside, where links lead to others.
+fn writes_to_the_other(preset: Preset, user: &TestUser) -> bool {
+    let mut ground = Ground::of(None);
+    let mut attacker = Site::make(&ground.places, "a", "attacker", Some(user), preset);
+    let victim = Site::make(&ground.places, "b", "victim", Some(user), preset);
+    ground.places.sites.of("a/site/log", Some(user));
+    attacker.log = attacker.home.join("log/site.log");
+    for site in [&attacker, &victim] {
+        ground.serve(site, "");
+    }
+    let server = ground.start();
+    let target = json!({"path": attacker.home.join("log"), "leads_to": victim.home});
+    let came = attack(&server.httpd, "a", "exchange", &target);
+    assert!(matches!(came, Came::Done(_)), "{came:?}");
+    server.httpd.graceful();
+    server.start_again("a");
+    let _ = server.httpd.get("/a");
+    let written = until(Duration::from_secs(3), || {
+        victim.home.join("site.log").exists().then_some(())
+    });
+    server.httpd.stop();
+    written.is_some()
+}
+
+#[test]
+fn root_the_log_of_an_isolated_site_is_not_written_through_its_links() {
+    case(Limit::seconds(200), || {
+        let Some([user, ..]) = users::three() else {
+            return;
+        };
+        let written = Preset::ALL.map(|preset| writes_to_the_other(preset, user));
+        assert_eq!(written, [true, false, false]);
     });
 }

@@ -142,12 +142,21 @@ fn root_a_setuid_program_is_root_only_with_no_new_privileges_off() {
             return;
         };
         let mut ground = Ground::of(None);
-        let site = Site::make(&ground.places, "a", "attacker", Some(user), Preset::None);
-        ground.serve(&site, "no-new-privileges=Off");
+        let make = |preset: &Preset| {
+            let name = format!("a-{}", preset.name());
+            Site::make(&ground.places, &name, "attacker", Some(user), *preset)
+        };
+        let sites: Vec<Site> = Preset::ALL.iter().map(make).collect();
+        for site in &sites {
+            ground.serve(site, "no-new-privileges=Off");
+        }
         let server = ground.start();
         let target = serde_json::json!({"setuid": server.places.setuid()});
-        let came = attack(&server.httpd, "a", "setuid", &target);
-        assert!(matches!(came, Came::Done(_)), "{came:?}");
+        for site in &sites {
+            let came = attack(&server.httpd, &site.name, "setuid", &target);
+            note(&format!("{}: {came:?}", site.name));
+            assert!(matches!(came, Came::Done(_)), "{}: {came:?}", site.name);
+        }
         server.httpd.stop();
     });
 }

@@ -150,6 +150,7 @@ pub(crate) const PARTS: &[Part] = &[
     },
     part! { "Processes of another site", true:
         "list_processes" "see it in the list of processes", FOR_ALL, Proc;
+        "control_group" "find its processes in `/sys/fs/cgroup`", ALWAYS, Nothing machine;
         "command_line" "read `/proc/PID/cmdline`", FOR_ALL, Proc;
         "environ" "read `/proc/PID/environ`", FOR_ITS_USER, Landlock;
         "thread_environ" "read it by the number of a thread", FOR_ITS_USER, Landlock;
