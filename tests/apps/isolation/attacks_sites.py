@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 
-from calls import Refused, call
+from calls import Refused, call, state
 
 
 def attack_control_socket(target):
@@ -32,3 +32,8 @@ def attack_log_of_httpd(target):
 def attack_supervisor(target):
     call("ptrace", 0x4206, target["supervisor"], None, None)  # PTRACE_SEIZE
     return "attached"
+
+
+def attack_ask(target):
+    """As a client, by TCP."""
+    return "process %d" % state(target)["pid"]

@@ -53,6 +53,27 @@ pub const SEEN: &[(&str, &[&str])] = &[
         "logs::a_flood_is_cut_said_once_a_second_and_counted",
         &["log-rate"],
     ),
+    (
+        "isolation::root_each_option_does_its_part_and_no_other",
+        &[
+            "isolation",
+            "private-tmp",
+            "protect-system",
+            "protect-home",
+            "private-devices",
+            "protect-proc",
+            "read-write-paths",
+            "read-only-paths",
+            "inaccessible-paths",
+            "restrict-address-families",
+            "connect-ports",
+            "allow-system-calls",
+        ],
+    ),
+    (
+        "isolation::without_root_strict_starts_only_with_its_fallback",
+        &["isolation-fallback"],
+    ),
     ("sites::the_supervisor_is_seen_in_ps", &["display-name"]),
     (
         "reloading::files_that_options_name_are_watched",

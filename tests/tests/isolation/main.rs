@@ -7,6 +7,7 @@ mod page;
 mod places;
 mod run;
 mod server;
+mod singles;
 mod sites;
 mod table;
 

@@ -107,6 +107,8 @@ pub(crate) fn write(path: &Path, text: &str, bits: u32, user: Option<&TestUser>)
 pub(crate) struct Places {
     pub(crate) sites: Directory,
     pub(crate) etc: Directory,
+    /// In `/etc` too, without anything of others.
+    pub(crate) own_etc: Directory,
     pub(crate) usr: Directory,
     pub(crate) var: Directory,
     pub(crate) log: Directory,
@@ -152,6 +154,7 @@ impl Places {
             device: Device::make(sites.path().file_name().expect("it has a name")),
             sites,
             etc: Directory::below("/etc"),
+            own_etc: Directory::below("/etc"),
             usr: Directory::below("/usr/local/lib"),
             var: Directory::below("/var/lib"),
             log: Directory::below("/var/log"),

@@ -43,7 +43,11 @@ impl Everybody {
         for preset in presets {
             let name = format!("a-{}", preset.name());
             let site = Site::make(&ground.places, &name, "attacker", owners[0], *preset);
-            for place in [&ground.places.etc, &ground.places.usr, &ground.places.var] {
+            for place in [
+                &ground.places.own_etc,
+                &ground.places.usr,
+                &ground.places.var,
+            ] {
                 place.of(&name, site.user.as_ref());
             }
             ground.serve(&site, more);
@@ -73,7 +77,7 @@ impl Everybody {
         all.filter(|site| site.preset == preset).collect()
     }
 
-    fn target(&self, attacker: &Site, site: &Site) -> Json {
+    pub(crate) fn target(&self, attacker: &Site, site: &Site) -> Json {
         let at = format!("/{}", site.name);
         let state = self.server.httpd.get(&format!("{at}/state"));
         assert_eq!(
@@ -90,7 +94,7 @@ impl Everybody {
             "requests": sockets,
             "wsgid": self.server.wsgid,
             "error_log": self.server.httpd.root().join("error.log"),
-            "own_in_etc": self.server.places.etc.path().join(&attacker.name),
+            "own_in_etc": self.server.places.own_etc.path().join(&attacker.name),
             "own_in_usr": self.server.places.usr.path().join(&attacker.name),
             "own_in_var": self.server.places.var.path().join(&attacker.name),
             "setuid": self.server.places.setuid(),

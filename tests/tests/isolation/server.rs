@@ -55,6 +55,11 @@ impl Ground {
         }
     }
 
+    /// Where httpd will listen.
+    pub(crate) fn port(&self) -> u16 {
+        self.builder.port()
+    }
+
     fn identity(&self, site: &Site) -> String {
         let user = site.user.as_ref().filter(|_| self.is_roots);
         user.map_or_else(String::new, |user| {

@@ -8,13 +8,13 @@ use std::path::{Component, Path, PathBuf};
 const LINKS_MAX: usize = 40;
 
 /// A path once all links are followed.
-pub(in crate::isolation) struct Resolved {
-    pub(in crate::isolation) path: PathBuf,
-    pub(in crate::isolation) links: Vec<(PathBuf, PathBuf)>,
+pub(crate) struct Resolved {
+    pub(crate) path: PathBuf,
+    pub(crate) links: Vec<(PathBuf, PathBuf)>,
 }
 
 /// Follows all links, one by one.
-pub(in crate::isolation) fn resolve(path: &Path) -> io::Result<Resolved> {
+pub(crate) fn resolve(path: &Path) -> io::Result<Resolved> {
     let mut links = Vec::new();
     let mut left: Vec<PathBuf> = parts_of(path);
     let mut done = PathBuf::from("/");
