@@ -158,11 +158,14 @@ pub(crate) fn refused(number: u64, arguments: [u64; 6]) -> Option<&'static str> 
         return (arguments[0] & NAME_SPACES & !NEW_TIME != 0).then_some("unshare");
     }
     let (name, _) = NUMBERS.iter().find(|(_, one)| *one == number)?;
+    let is_other = half(0) != 0;
     let is_refused = match *name {
-        "prlimit64" | "sched_setaffinity" | "sched_setattr" | "sched_setparam"
-        | "sched_setscheduler" | "move_pages" => half(0) != 0,
+        "prlimit64" => is_other && arguments[2] != 0,
+        "sched_setscheduler" => is_other && half(1) != u64::from(libc::SCHED_OTHER.unsigned_abs()),
+        "sched_setaffinity" | "sched_setattr" | "sched_setparam" | "move_pages" => is_other,
         "setpriority" => half(0) != u64::from(libc::PRIO_PROCESS) || half(1) != 0,
         "ioprio_set" => half(0) != 1 || half(1) != 0,
+        "unshare" => arguments[0] & NAME_SPACES != 0,
         _ => true,
     };
     is_refused.then_some(name)
@@ -278,17 +281,30 @@ mod tests {
     }
 
     #[test]
-    fn calls_for_the_thread_itself_have_no_name_among_the_refused() {
-        let named = |number: i64, first| refused(number.unsigned_abs(), [first, 0, 0, 0, 0, 0]);
-        assert_eq!(named(libc::SYS_io_uring_setup, 8), Some("io_uring_setup"));
-        assert_eq!(named(libc::SYS_prlimit64, 0), None);
-        assert_eq!(named(libc::SYS_prlimit64, 7), Some("prlimit64"));
+    fn calls_that_are_refused_have_their_names_under_the_same_conditions() {
+        let named = |number: i64, arguments| refused(number.unsigned_abs(), arguments);
+        for (name, number) in NUMBERS {
+            // Of the thread that calls, with nothing that is refused.
+            let mut harmless = [0; 6];
+            harmless[0] = u64::from(*name == "ioprio_set");
+            let is_always = conditions(name).unwrap().is_empty();
+            assert_eq!(named(*number, harmless), is_always.then_some(*name));
+            assert_eq!(named(*number, [u64::MAX; 6]), Some(*name));
+        }
+        let of_another = |last| [7, 0, last, 0, 0, 0];
+        assert_eq!(named(libc::SYS_prlimit64, of_another(0)), None);
         assert_eq!(
-            named(libc::SYS_clone, libc::CLONE_NEWUSER as u64),
+            named(libc::SYS_prlimit64, of_another(1 << 40)),
+            Some("prlimit64")
+        );
+        assert_eq!(named(libc::SYS_sched_setscheduler, of_another(0)), None);
+        let clone = |flags: i32| [u64::from(flags.unsigned_abs()), 0, 0, 0, 0, 0];
+        assert_eq!(
+            named(libc::SYS_clone, clone(libc::CLONE_NEWUSER)),
             Some("unshare")
         );
-        assert_eq!(named(libc::SYS_clone, libc::SIGCHLD as u64), None);
-        assert_eq!(named(libc::SYS_getpid, 0), None);
+        assert_eq!(named(libc::SYS_clone, clone(libc::SIGCHLD)), None);
+        assert_eq!(named(libc::SYS_getpid, [0; 6]), None);
     }
 
     #[test]
