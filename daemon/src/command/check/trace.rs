@@ -67,14 +67,14 @@ fn trace(task: &LoadTask) -> Result<Seen, String> {
         .stderr(output_end);
     let mut child = command.spawn().map_err(failed)?;
     drop((command, record_end));
-    // It is root's until it has read its task, and this is no longer root then.
-    probe::give_up_root(&task.probe.config, &task.probe.identity)?;
     let record = Written::read(record);
     drained(output);
+    // While this is still root: what the other one does as root is not the site's to say.
     let text = serde_json::to_vec(task).map_err(|error| failed(error.into()))?;
     if let Some(mut input) = child.stdin.take() {
         input.write_all(&text).map_err(failed)?;
     }
+    probe::give_up_root(&task.probe.config, &task.probe.identity)?;
     let root = Pid::from_raw(i32::try_from(child.id()).map_err(|_| "no process".to_owned())?);
     let limit = KillAfter::new(root, task.limit() + GRACE);
     let mut tracer = Tracer::new(root, task);
