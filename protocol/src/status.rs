@@ -33,7 +33,6 @@ pub struct Status {
     /// The process groups that the asker may see, by name.
     pub groups: Vec<GroupStatus>,
     /// Users that have limits, as far as the asker may see them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<UserStatus>,
     /// For those who may command the supervisor.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
