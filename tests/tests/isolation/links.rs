@@ -166,6 +166,10 @@ fn exchanges_of(preset: Preset, user: &TestUser) -> Vec<String> {
     ground.serve(&victim, "");
     let server = ground.start();
     let (a, b) = (&attacker.name, &victim.name);
+    if server.lacks(a) {
+        server.httpd.stop();
+        return Vec::new();
+    }
     let sites = server.places.sites.path().display().to_string();
     let in_home = server.places.homes.path().join(b).display().to_string();
     let filled = |text: &str| {

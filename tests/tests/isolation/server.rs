@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use wsgid_protocol::status::Status;
-use wsgid_tests::{Builder, Httpd, TestUser, artifacts, control, eventually, users};
+use wsgid_tests::{Builder, Httpd, TestUser, artifacts, control, eventually, note, users};
 
 use crate::places::{self, Places};
 use crate::sites::Site;
@@ -121,8 +121,9 @@ impl Server {
         )
     }
 
-    /// What a group's isolation lacks on this machine.
+    /// What a group's isolation lacks on this machine, once it has a worker.
     pub(crate) fn missing(&self, group: &str) -> Vec<String> {
+        assert_eq!(self.httpd.get(&format!("/{group}")).status, 200, "{group}");
         let (answered, said) = self.wsgid(&["status", "--json"]);
         assert!(answered, "{said}");
         let status: Status = serde_json::from_str(&said).expect("a status");
@@ -131,6 +132,15 @@ impl Server {
             .isolation
             .as_ref()
             .map_or_else(Vec::new, |isolation| isolation.missing.clone())
+    }
+
+    /// Whether this machine lacks something of it, which is then said.
+    pub(crate) fn lacks(&self, group: &str) -> bool {
+        let missing = self.missing(group);
+        for why in &missing {
+            note(&format!("{group} is left out: this machine lacks {why}"));
+        }
+        !missing.is_empty()
     }
 
     /// A group's workers end and are made again, whether they come up or not.

@@ -161,6 +161,9 @@ fn wrong_of(singles: &[Single], user: &TestUser, other: &TestUser) -> Vec<String
     let victims = all.victims(Preset::None);
     let mut wrong = Vec::new();
     for (single, attacker) in singles.iter().zip(&attackers) {
+        if all.server.lacks(&attacker.name) {
+            continue;
+        }
         let target = all.target(attacker, victims[0]);
         let expected = single.refused.iter().map(|name| (name, false));
         for (name, possible) in expected.chain(single.possible.iter().map(|name| (name, true))) {
