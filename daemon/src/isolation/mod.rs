@@ -78,7 +78,8 @@ impl<'a> Isolated<'a> {
             let cleared = caps::clear(None, caps::CapSet::Bounding);
             let cleared = cleared.map_err(|error| Lack::Kernel(error.to_string()));
             self.note("capability-bounding-set", cleared)?;
-            let none = setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(Lack::from);
+            // 0 bounds a file, but not what is piped to a program; 1 is none of both.
+            let none = setrlimit(Resource::RLIMIT_CORE, 1, 1).map_err(Lack::from);
             self.note("core-dumps", none)?;
         }
         Ok(())

@@ -24,7 +24,7 @@ use links::{Resolved, resolve, where_it_is};
 /// Where a site has directories of its own.
 pub(super) const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 /// What services of the system have below `/run`, each guarded by itself.
-const SERVICES: [&str; 22] = [
+const SERVICES: [&str; 21] = [
     "/run/NetworkManager",
     "/run/avahi-daemon",
     "/run/clamav",
@@ -41,7 +41,6 @@ const SERVICES: [&str; 22] = [
     "/run/resolvconf",
     "/run/samba/winbindd",
     "/run/saslauthd",
-    "/run/systemd/io.system.ManagedOOM",
     "/run/systemd/journal",
     "/run/systemd/resolve",
     "/run/systemd/userdb",
