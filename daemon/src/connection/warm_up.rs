@@ -6,12 +6,12 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio_util::codec::Decoder;
+use wsgid_protocol::clock::since_1970;
 use wsgid_protocol::codec::FrameCodec;
 use wsgid_protocol::control::ServerFacts;
 use wsgid_protocol::head::FLAG_END;
@@ -165,8 +165,7 @@ impl WarmUpQuestion {
         } else {
             variables.push((b"REQUEST_SCHEME", b"http"));
         }
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = u64::try_from(now.unwrap_or_default().as_micros()).unwrap_or(u64::MAX);
+        let now = u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX);
         let head = RequestHead {
             call: Call::Application,
             script: serde_bytes::Bytes::new(script),

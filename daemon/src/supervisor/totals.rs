@@ -9,10 +9,10 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::geteuid;
+use wsgid_protocol::clock::since_1970;
 use wsgid_protocol::totals::{
     FILE_NAME, GroupTable, GroupTotals, HTTPDS, LEN, MARK, SINCE, SUPERVISORS, head, key_of,
 };
@@ -133,9 +133,7 @@ fn make(path: &Path, httpd: u32) -> io::Result<File> {
         .create_new(true)
         .mode(0o600)
         .open(&staged)?;
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = since_1970();
     let made = (|| {
         // Now, or who counts there would fault where the file system is full.
         let len = i64::try_from(LEN).map_err(io::Error::other)?;

@@ -6,12 +6,13 @@
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
 use std::sync::{Mutex, TryLockError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use wsgid_protocol::clock::since_1970;
 use wsgid_protocol::request::RequestHead;
 
 use crate::layout::Layout;
@@ -153,10 +154,4 @@ pub(crate) fn now() -> f64 {
 /// Microseconds since 1970.
 pub(crate) fn now_us() -> u64 {
     micros(since_1970())
-}
-
-fn since_1970() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
 }

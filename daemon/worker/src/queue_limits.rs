@@ -5,9 +5,10 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use wsgid_protocol::blocking::FrameReader;
+use wsgid_protocol::clock::since_1970;
 use wsgid_protocol::limits::HEAD_LEN;
 use wsgid_protocol::request::{BodyKind, RequestHead};
 use wsgid_protocol::{Failure, FrameHead, GroupConfig, Kind};
@@ -26,10 +27,7 @@ pub(crate) fn is_late(start_us: u64, queue_timeout: Duration) -> bool {
     if queue_timeout.is_zero() || start_us == 0 {
         return false;
     }
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    now.saturating_sub(Duration::from_micros(start_us)) > queue_timeout
+    since_1970().saturating_sub(Duration::from_micros(start_us)) > queue_timeout
 }
 
 /// What the log says of a request that waited too long.

@@ -2,9 +2,9 @@
 //! `handler.rs` and `script_call.rs`; knows nothing of connections.
 
 use std::ffi::CStr;
-use std::time::{Duration, SystemTime};
 
 use serde_bytes::Bytes;
+use wsgid_protocol::clock::since_1970;
 use wsgid_protocol::limits::MAX_ENVIRON_FIELDS;
 use wsgid_protocol::request::{BodyKind, Call, RequestHead, RequestOptions};
 use wsgid_protocol::{Failure, Kind};
@@ -76,8 +76,5 @@ pub(crate) fn write<'r>(
 
 /// Microseconds since the epoch.
 pub(crate) fn now_us() -> u64 {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+    u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX)
 }

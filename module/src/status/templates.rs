@@ -3,11 +3,10 @@
 //! on mod_status's page. Called by the handler; knows nothing of
 //! requests.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value};
 use minijinja::{Environment, Error, Output, State, UndefinedBehavior, context, escape_formatter};
+use wsgid_protocol::clock::since_1970;
 use wsgid_protocol::readable::escaped;
 use wsgid_protocol::status::{GroupState, Status, Urgency};
 use wsgid_protocol::text::duration;
@@ -58,7 +57,9 @@ fn environment() -> Result<Environment<'static>, Error> {
     environment.set_syntax(syntax);
     environment.set_formatter(write_one_line);
     environment.add_filter("duration", duration);
-    environment.add_filter("ago", |at: u64| duration(now().saturating_sub(at)));
+    environment.add_filter("ago", |at: u64| {
+        duration(since_1970().as_secs().saturating_sub(at))
+    });
     environment.add_filter("class", class);
     environment.add_filter("micros", micros);
     environment.add_filter("seconds", seconds);
@@ -113,12 +114,6 @@ fn class(word: &str) -> &'static str {
             _ => "soft",
         },
     }
-}
-
-/// Seconds since 1970.
-fn now() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.unwrap_or_default().as_secs()
 }
 
 /// Bytes of memory, in a unit that reads well.

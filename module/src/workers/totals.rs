@@ -10,10 +10,10 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use wsgid_protocol::clock::since_1970;
 use wsgid_protocol::totals::{FILE_NAME, HTTPDS, LEN, MARK, head, key_of};
 
 use crate::configuration::groups::GroupView;
@@ -107,9 +107,7 @@ fn make() -> std::io::Result<OwnedFd> {
         MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
     )?);
     file.set_len(LEN as u64)?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let now = now.unwrap_or_default().as_secs();
-    file.write_all_at(&head(now), 0)?;
+    file.write_all_at(&head(since_1970().as_secs()), 0)?;
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(file.into())
