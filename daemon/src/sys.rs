@@ -378,3 +378,25 @@ pub(crate) fn call_stop(pid: nix::unistd::Pid) -> io::Result<CallStop> {
         _ => CallStop::Neither,
     })
 }
+
+/// Does in a child, which ends then, what cannot be undone, and gives its error. Only in a
+/// process of one thread.
+pub(crate) fn try_in_child(act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    // SAFETY: no other thread holds a lock that the child could want.
+    match unsafe { nix::unistd::fork() }? {
+        nix::unistd::ForkResult::Child => {
+            let code = act()
+                .err()
+                .map_or(0, |error| error.raw_os_error().unwrap_or(libc::EIO));
+            // SAFETY: ends the process at once, without what the parent has to do.
+            unsafe { libc::_exit(code) }
+        }
+        nix::unistd::ForkResult::Parent { child } => match nix::sys::wait::waitpid(child, None)? {
+            nix::sys::wait::WaitStatus::Exited(_, 0) => Ok(()),
+            nix::sys::wait::WaitStatus::Exited(_, errno) => {
+                Err(io::Error::from_raw_os_error(errno))
+            }
+            other => Err(io::Error::other(format!("{other:?}"))),
+        },
+    }
+}

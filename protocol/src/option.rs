@@ -291,7 +291,7 @@ options! {
     "restrict-stdout" => restrict_stdout: bool = false, Internal RESTARTS, "On or Off", ON_OFF, "WSGIRestrictStdout: using sys.stdout raises";
     "restrict-signal" => restrict_signal: bool = true, Internal RESTARTS, "On or Off", ON_OFF, "WSGIRestrictSignal: signal.signal does nothing and says so";
     "preload-script" => preload_scripts: Vec<Preload> = Vec::new(), Internal RESTARTS, "JSON", Each(json()), "a script that is loaded before the first request";
-    "apart-from" => apart_from: Vec<PathBuf> = Vec::new(), Internal RESTARTS, "colon list of absolute paths", ABSOLUTE_PATHS, "what other sites of the same user have where isolation would not hide it";
+    "apart-from" => apart_from: Vec<PathBuf> = Vec::new(), Internal RESTARTS, "absolute path", Each(ABSOLUTE), "what other sites of the same user have where isolation would not hide it";
     "script" => runs, Internal IN_PLACE, "path", NamedScript, "a script that may be run; behind a slash a directory of them";
     "application" => applications: Vec<ApplicationOptions> = Vec::new(), Internal RESTARTS, "JSON", Each(json()), "what one application group has otherwise";
 }

@@ -33,32 +33,51 @@ impl GroupConfig {
             paths.push(log.clone());
         }
         paths.extend(self.read_write_paths.iter().cloned());
+        paths.extend(self.python_path.iter().cloned());
         paths
     }
 
-    /// The directories that its scripts are in.
-    pub fn script_directories(&self) -> Vec<PathBuf> {
-        let files = self.runs.files.iter().map(Path::new);
-        let preloaded = self.preload_scripts.iter().map(|one| one.script.as_path());
-        let mut directories: Vec<PathBuf> = files
-            .chain(preloaded)
-            .filter_map(Path::parent)
-            .map(Path::to_path_buf)
+    /// Its scripts and directories of scripts, as its definition names them. What workers
+    /// say they have loaded is not among them.
+    pub fn script_places(&self) -> Vec<PathBuf> {
+        let files = self.runs.files.iter().map(PathBuf::from);
+        let preloaded = self.preload_scripts.iter();
+        // Without a callable that somebody has named, a worker has said it.
+        let preloaded = preloaded.filter(|one| one.callable.as_deref() != Some(""));
+        let directories = self.runs.directories.iter().map(PathBuf::from);
+        let mut places: Vec<PathBuf> = files
+            .chain(preloaded.map(|one| one.script.clone()))
+            .chain(directories)
             .collect();
-        directories.extend(self.runs.directories.iter().map(PathBuf::from));
-        directories.sort();
+        places.sort();
+        places.dedup();
+        places
+    }
+
+    /// The directories that its scripts are in, as far as their names tell: what has no
+    /// extension is a directory itself.
+    pub fn script_directories(&self) -> Vec<PathBuf> {
+        let places = self.script_places().into_iter();
+        let mut directories: Vec<PathBuf> = places
+            .filter_map(|place| match place.extension() {
+                Some(_) => place.parent().map(Path::to_path_buf),
+                None => Some(place),
+            })
+            .collect();
         directories.dedup();
         directories
     }
 
-    /// Whether both are parts of one site: the same home, or scripts of one directory.
+    /// Whether both are parts of one site: the same home, or, where neither has one,
+    /// scripts of one directory.
     pub fn is_of_one_site_with(&self, other: &Self) -> bool {
-        let same_home = self.home.is_some() && self.home == other.home;
-        let own = self.script_directories();
-        same_home
-            || other
-                .script_directories()
-                .iter()
-                .any(|one| own.contains(one))
+        match (&self.home, &other.home) {
+            (None, None) => {
+                let own = self.script_directories();
+                let mut others = other.script_directories().into_iter();
+                others.any(|one| own.contains(&one))
+            }
+            (own, others) => own == others,
+        }
     }
 }

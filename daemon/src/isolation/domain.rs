@@ -2,6 +2,7 @@
 //! files (under `strict`, once more) and of the network. Called by the launcher as the
 //! last step but one; needs no privilege.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use landlock::{
@@ -9,11 +10,14 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use wsgid_protocol::GroupConfig;
+use wsgid_protocol::control::Identity;
 use wsgid_protocol::isolation::Isolation;
 
+use super::mounts::{is_directory, open_path};
 use super::part::{Lack, Part};
 use super::view::{READABLE, Shown, TEMPORARY};
 use crate::sys;
+use crate::user_rights::as_user;
 
 /// The newest version whose rights are used here.
 const NEWEST: ABI = ABI::V6;
@@ -23,13 +27,18 @@ const SCOPES: i32 = 6;
 const WRITABLE: [&str; 2] = ["/dev", "/proc"];
 
 /// Enters it, as far as the kernel has it.
-pub(super) fn enter(config: &GroupConfig, shown: &[Shown], program: Option<&Path>) -> Vec<Part> {
+pub(super) fn enter(
+    config: &GroupConfig,
+    shown: &[Shown],
+    program: Option<&Path>,
+    who: Option<&Identity>,
+) -> Vec<Part> {
     let wanted = wanted(config);
     if wanted.is_empty() {
         return Vec::new();
     }
     let version = sys::landlock_version();
-    let entered = confine(config, shown, program, version);
+    let entered = confine(config, shown, (program, who), version);
     let parts = wanted.into_iter().map(|(name, least, linux)| {
         let lack = match &entered {
             Err(Lack::Kernel(why) | Lack::Definition(why)) => Some(why.clone()),
@@ -62,7 +71,7 @@ fn wanted(config: &GroupConfig) -> Vec<(&'static str, i32, &'static str)> {
 fn confine(
     config: &GroupConfig,
     shown: &[Shown],
-    program: Option<&Path>,
+    (program, who): (Option<&Path>, Option<&Identity>),
     version: i32,
 ) -> Result<(), Lack> {
     let is_strict = config.isolation == Isolation::Strict;
@@ -84,7 +93,8 @@ fn confine(
     }
     let mut rules = rules.create().map_err(failed)?;
     if is_strict {
-        rules = allow_files(rules, shown, program)?;
+        rules = allow_files(rules, program)?;
+        rules = allow_own(rules, shown, who)?;
     } else if (2..SCOPES).contains(&version) {
         let root = PathFd::new("/").map_err(|error| Lack::Kernel(error.to_string()))?;
         let all = AccessFs::MakeBlock | AccessFs::Refer;
@@ -101,11 +111,8 @@ fn confine(
     rules.restrict_self().map(drop).map_err(failed)
 }
 
-fn allow_files(
-    mut rules: RulesetCreated,
-    shown: &[Shown],
-    program: Option<&Path>,
-) -> Result<RulesetCreated, Lack> {
+/// What all sites reach.
+fn allow_files(mut rules: RulesetCreated, program: Option<&Path>) -> Result<RulesetCreated, Lack> {
     let read = AccessFs::from_read(NEWEST);
     let all = AccessFs::from_all(NEWEST);
     let existing = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
@@ -114,28 +121,47 @@ fn allow_files(
     let writable = WRITABLE
         .iter()
         .map(|path| (Path::new(path), read | existing));
-    let own = shown.iter().filter(|one| !one.is_rest).map(|one| {
-        let access = if one.writable { all } else { read };
-        (one.path.as_path(), access)
-    });
     let program = program.map(|path| (path, read));
-    let system = system.chain(temporary).chain(writable).chain(program);
-    for (path, access) in system.chain(own) {
-        rules = allow(rules, path, access)?;
+    for (path, access) in system.chain(temporary).chain(writable).chain(program) {
+        // What is not there cannot be reached either.
+        if let Ok(at) = PathFd::new(path) {
+            rules = allow(rules, at, path.is_dir(), access)?;
+        }
+    }
+    Ok(rules)
+}
+
+/// What is the site's own, looked up with its rights and without following a link.
+fn allow_own(
+    mut rules: RulesetCreated,
+    shown: &[Shown],
+    who: Option<&Identity>,
+) -> Result<RulesetCreated, Lack> {
+    for one in shown.iter().filter(|one| !one.is_rest) {
+        let found = match who {
+            Some(who) => as_user(who, || open_path(&one.path)),
+            None => open_path(&one.path),
+        };
+        let access = if one.writable {
+            AccessFs::from_all(NEWEST)
+        } else {
+            AccessFs::from_read(NEWEST)
+        };
+        if let Ok(at) = found {
+            let is_directory = is_directory(&at);
+            rules = allow(rules, at, is_directory, access)?;
+        }
     }
     Ok(rules)
 }
 
 fn allow(
     rules: RulesetCreated,
-    path: &Path,
+    at: impl AsFd,
+    is_directory: bool,
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, Lack> {
-    // What is not there cannot be reached either.
-    let Ok(at) = PathFd::new(path) else {
-        return Ok(rules);
-    };
-    let access = if path.is_dir() {
+    let access = if is_directory {
         access
     } else {
         access & AccessFs::from_file(NEWEST)

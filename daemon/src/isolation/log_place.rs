@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::Identity;
 
-use super::neighbours::{is_below, own_roots};
-use super::view::links::{Resolved, resolve};
+use super::neighbours::own_roots;
+use super::view::links::{Written, resolve};
 use crate::user_rights::as_user;
 
 /// Where the log is, without links.
@@ -24,23 +24,17 @@ pub(crate) fn place_of_log(
         let (Some(directory), Some(name)) = (log.parent(), log.file_name()) else {
             return Err(io::Error::other("it is no path of a file"));
         };
-        let mut own: Vec<PathBuf> = Vec::new();
-        for path in own_roots(config).iter().chain(&config.read_write_paths) {
-            // What leads away is not the site's.
-            if let Ok(found) = resolve(path)
-                && leads_away(&found, &own).is_none()
-            {
-                own.push(found.path);
-            }
-        }
+        let roots = own_roots(config);
+        let own = roots.iter().chain(&config.read_write_paths);
+        let own = Written::of(own.map(PathBuf::as_path));
         let found = resolve(directory)?;
-        match leads_away(&found, &own) {
-            None => Ok(found.path.join(name)),
-            Some(link) => Err(io::Error::other(format!(
+        match own.leads_through(&found) {
+            Some(link) if !own.holds_safely(&found.path) => Err(io::Error::other(format!(
                 "`{}` is a link that the site itself could exchange, and leads to `{}`",
                 link.display(),
                 found.path.display()
             ))),
+            _ => Ok(found.path.join(name)),
         }
     };
     if identity.change {
@@ -48,14 +42,6 @@ pub(crate) fn place_of_log(
     } else {
         look()
     }
-}
-
-/// The link below these directories by which the path leads out of them.
-fn leads_away<'f>(found: &'f Resolved, own: &[PathBuf]) -> Option<&'f Path> {
-    let is_own = |path: &Path| own.iter().any(|one| is_below(path, one));
-    let mut links = found.links.iter().map(|(place, _)| place.as_path());
-    let link = links.find(|place| is_own(place))?;
-    (!is_own(&found.path)).then_some(link)
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ use wsgid_protocol::isolation::{Isolation, IsolationPlaces, IsolationReport};
 use part::Lack;
 use wants::Wants;
 
+use crate::sys;
+
 /// A process that is about to be kept apart.
 pub(crate) struct Isolated<'a> {
     config: &'a GroupConfig,
@@ -70,22 +72,29 @@ impl<'a> Isolated<'a> {
         if self.config.chroot.is_some() {
             return Err("chroot= and isolation exclude each other: leave one of them out".into());
         }
+        if geteuid().is_root() && self.identity.change {
+            // Before the filter that refuses it.
+            sys::leave_keyring().map_err(|error| format!("the session keyring: {error}"))?;
+        }
         let has_preset = self.config.isolation > Isolation::None;
-        if self.wants.any(self.config) {
-            self.change_view()?;
+        if has_preset || self.wants.any(self.config) {
+            let view = view::View::of(self.config, self.identity, self.places, self.wants)?;
+            self.change_view(&view)?;
+            self.reached = view.shown;
         }
         if has_preset {
             let cleared = caps::clear(None, caps::CapSet::Bounding);
             let cleared = cleared.map_err(|error| Lack::Kernel(error.to_string()));
             self.note("capability-bounding-set", cleared)?;
             // 0 bounds a file, but not what is piped to a program; 1 is none of both.
-            let none = setrlimit(Resource::RLIMIT_CORE, 1, 1).map_err(Lack::from);
-            self.note("core-dumps", none)?;
+            let none = setrlimit(Resource::RLIMIT_CORE, 1, 1);
+            let none = none.or_else(|_| setrlimit(Resource::RLIMIT_CORE, 0, 0));
+            self.note("core-dumps", none.map_err(Lack::from))?;
         }
         Ok(())
     }
 
-    fn change_view(&mut self) -> Result<(), String> {
+    fn change_view(&mut self, view: &view::View) -> Result<(), String> {
         let has_preset = self.config.isolation > Isolation::None;
         if let Err(why) = mounts::leave_name_spaces(!geteuid().is_root()) {
             let why = Lack::Kernel(format!("no mount name space: {why}"));
@@ -95,12 +104,16 @@ impl<'a> Isolated<'a> {
             let apart = mounts::leave_ipc().map_err(Lack::from);
             self.note("ipc", apart)?;
         }
-        let view = view::View::of(self.config, self.identity, self.places, self.wants)?;
-        let parts = mounts::change(&view, self.places, self.identity, self.wants)?;
+        if !self.wants.any(self.config) {
+            return Ok(());
+        }
+        let parts = mounts::change(view, self.places, self.identity, self.wants)?;
         for (name, outcome) in parts {
             self.note(name, outcome)?;
         }
-        self.reached = view.shown;
+        if !self.config.inaccessible_paths.is_empty() {
+            self.note("inaccessible-paths", Ok(()))?;
+        }
         Ok(())
     }
 
@@ -132,7 +145,8 @@ impl<'a> Isolated<'a> {
     /// # Errors
     /// In words, if the process must not go on.
     pub(crate) fn confine(&mut self) -> Result<(), String> {
-        for (name, outcome) in domain::enter(self.config, &self.reached, self.program) {
+        let who = Some(self.identity).filter(|who| who.change && geteuid().is_root());
+        for (name, outcome) in domain::enter(self.config, &self.reached, self.program, who) {
             self.note(name, outcome)?;
         }
         for (name, outcome) in system_calls::restrict(self.config) {

@@ -32,6 +32,14 @@ const COVER_OPTIONS: &str = "mode=0755,size=1m,nr_inodes=4096";
 /// A file system of its own for this process; as an ordinary user, by way of a user name
 /// space in which that user is itself.
 pub(super) fn leave_name_spaces(needs_user: bool) -> io::Result<()> {
+    // There is no way back from a name space in which this user is nobody.
+    if needs_user {
+        sys::try_in_child(|| leave(true))?;
+    }
+    leave(needs_user)
+}
+
+fn leave(needs_user: bool) -> io::Result<()> {
     let (uid, gid) = (geteuid(), getegid());
     if needs_user {
         unshare(CloneFlags::CLONE_NEWUSER)?;
@@ -118,17 +126,18 @@ impl Change<'_> {
         if keeps_system && !self.wants.devices {
             self.take("/dev")?;
         }
+        if !self.wants.tmp && (keeps_system || self.wants.devices) {
+            for path in TEMPORARY.iter().filter(|path| Path::new(path).is_dir()) {
+                self.take(path)?;
+            }
+        }
         let proc = Tree::of("/proc")?;
         if self.wants.home {
             self.cover()?;
             parts.push(("protect-home", Ok(())));
         }
         if self.wants.devices {
-            let made = self.make_devices();
-            if made.is_err() {
-                let _ = umount2("/dev", MntFlags::MNT_DETACH);
-            }
-            parts.push(("private-devices", made));
+            parts.push(("private-devices", make_devices()));
         }
         if keeps_system {
             let root = open_path(Path::new("/"))?;
@@ -150,7 +159,11 @@ impl Change<'_> {
 
     /// The properties of what is shown.
     fn flags(&self, writable: bool) -> u64 {
-        let no_suid = if self.wants.no_suid { NO_SUID } else { 0 };
+        let no_suid = if self.wants.system && self.wants.no_suid {
+            NO_SUID
+        } else {
+            0
+        };
         if writable {
             no_suid
         } else {
@@ -209,10 +222,7 @@ impl Change<'_> {
             };
             let at = self.look_up(&shown.path).map_err(named)?;
             let tree = sys::open_tree(at.as_fd()).map_err(named)?;
-            // Only as around it: without protect-system everything stays as it is.
-            if self.wants.system {
-                sys::add_mount_flags(tree.as_fd(), self.flags(shown.writable), true)?;
-            }
+            sys::add_mount_flags(tree.as_fd(), self.flags(shown.writable), true)?;
             self.trees.push(Tree {
                 path: shown.path.clone(),
                 tree,
@@ -281,66 +291,6 @@ impl Change<'_> {
         trees.any(|tree| is_directory(&tree.tree))
     }
 
-    /// A `/dev` with what every program needs.
-    fn make_devices(&mut self) -> Result<(), Lack> {
-        const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-        let mut nodes = Vec::new();
-        for name in DEVICES {
-            let node = sys::open_tree(open_path(&Path::new("/dev").join(name))?.as_fd())?;
-            nodes.push((name, node));
-        }
-        let log = Path::new("/dev/log");
-        let log_link = log.read_link().ok();
-        let log_socket = open_path(log)
-            .and_then(|at| sys::open_tree(at.as_fd()))
-            .ok();
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-        mount(
-            Some("tmpfs"),
-            "/dev",
-            Some("tmpfs"),
-            flags,
-            Some(COVER_OPTIONS),
-        )?;
-        let dev = Path::new("/dev");
-        if let (None, Some(socket)) = (&log_link, log_socket) {
-            nodes.push(("log", socket));
-        }
-        for (name, node) in nodes {
-            File::create(dev.join(name))?;
-            sys::move_mount(node.as_fd(), open_path(&dev.join(name))?.as_fd())?;
-        }
-        if let Some(target) = log_link {
-            symlink(target, log)?;
-        }
-        for (name, target) in [
-            ("fd", "/proc/self/fd"),
-            ("stdin", "/proc/self/fd/0"),
-            ("stdout", "/proc/self/fd/1"),
-            ("stderr", "/proc/self/fd/2"),
-            ("ptmx", "pts/ptmx"),
-        ] {
-            symlink(target, dev.join(name))?;
-        }
-        create_dir(dev.join("shm"))?;
-        create_dir(dev.join("pts"))?;
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-        let options = Some("newinstance,ptmxmode=0666,mode=620");
-        mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, options)?;
-        if !self.wants.tmp {
-            // Without one of its own, the system's.
-            mount(
-                Some("tmpfs"),
-                "/dev/shm",
-                Some("tmpfs"),
-                flags,
-                Some("mode=1777"),
-            )?;
-            self.take("/dev/shm")?;
-        }
-        Ok(())
-    }
-
     fn put_back(&mut self) -> Result<(), Lack> {
         self.trees
             .sort_by_key(|tree| tree.path.components().count());
@@ -386,15 +336,97 @@ impl Change<'_> {
 
     fn hide(&self, hidden: Vec<(PathBuf, [OwnedFd; 2])>) -> Result<(), Lack> {
         for (path, [directory, file]) in hidden {
-            // What the user cannot look up needs no hiding.
-            let Ok(at) = self.look_up(&path) else {
-                continue;
-            };
+            let own = self.view.shown.iter().filter(|one| one.writable);
+            let mut own = own.filter(|one| path.starts_with(&one.path) && path != one.path);
+            let root = own.next_back().map(|one| one.path.as_path());
+            match self.look_up(&path) {
+                Ok(_) => self.hold(&path, root)?,
+                // What the user cannot look up needs no hiding, unless it could undo that.
+                Err(error) if root.is_some() && error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Lack::Definition(format!(
+                        "`{}` is not for this site, lies in what it writes, and cannot be looked up: {error}",
+                        path.display()
+                    )));
+                }
+                Err(_) => continue,
+            }
+            let at = self.look_up(&path)?;
             let nothing = if is_directory(&at) { directory } else { file };
             sys::move_mount(nothing.as_fd(), at.as_fd())?;
         }
         Ok(())
     }
+
+    /// Keeps the directories between from being renamed: what is hidden would go with them.
+    fn hold(&self, path: &Path, root: Option<&Path>) -> Result<(), Lack> {
+        let between = path.ancestors().skip(1);
+        let between = between.take_while(|one| root.is_some_and(|root| *one != root));
+        let mut between: Vec<&Path> = between.collect();
+        between.reverse();
+        for directory in between {
+            let at = self.look_up(directory)?;
+            let tree = sys::open_tree(at.as_fd())?;
+            sys::move_mount(tree.as_fd(), at.as_fd())?;
+        }
+        Ok(())
+    }
+}
+
+/// A `/dev` with what every program needs. Where it cannot be had, that of the system
+/// stays.
+fn make_devices() -> Result<(), Lack> {
+    const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+    let mut nodes = Vec::new();
+    for name in DEVICES {
+        let node = sys::open_tree(open_path(&Path::new("/dev").join(name))?.as_fd())?;
+        nodes.push((name, node));
+    }
+    let log = Path::new("/dev/log");
+    let log_link = log.read_link().ok();
+    if log_link.is_none()
+        && let Ok(at) = open_path(log)
+    {
+        nodes.push(("log", sys::open_tree(at.as_fd())?));
+    }
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    mount(
+        Some("tmpfs"),
+        "/dev",
+        Some("tmpfs"),
+        flags,
+        Some(COVER_OPTIONS),
+    )?;
+    let filled = fill_devices(&nodes, log_link.as_deref());
+    if filled.is_err() {
+        umount2("/dev", MntFlags::MNT_DETACH)?;
+    }
+    Ok(filled?)
+}
+
+fn fill_devices(nodes: &[(&str, OwnedFd)], log: Option<&Path>) -> io::Result<()> {
+    let dev = Path::new("/dev");
+    for (name, node) in nodes {
+        File::create(dev.join(name))?;
+        sys::move_mount(node.as_fd(), open_path(&dev.join(name))?.as_fd())?;
+    }
+    if let Some(target) = log {
+        symlink(target, dev.join("log"))?;
+    }
+    for (name, target) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        symlink(target, dev.join(name))?;
+    }
+    create_dir(dev.join("shm"))?;
+    create_dir(dev.join("pts"))?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    let options = Some("newinstance,ptmxmode=0666,mode=620");
+    mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, options)?;
+    Ok(())
 }
 
 /// Shows only processes that could be traced: none of another domain (`domain`).
@@ -406,7 +438,7 @@ fn mount_proc() -> Result<(), Lack> {
 }
 
 /// A handle of a file or directory that is not opened, without following any link.
-fn open_path(path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn open_path(path: &Path) -> io::Result<OwnedFd> {
     let how = OpenHow::new()
         .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
@@ -417,7 +449,7 @@ fn proc_path(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-fn is_directory(fd: &OwnedFd) -> bool {
+pub(super) fn is_directory(fd: &OwnedFd) -> bool {
     kind_of(fd).is_ok_and(|kind| kind.is_dir())
 }
 

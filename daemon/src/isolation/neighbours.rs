@@ -39,6 +39,12 @@ const SYSTEM_ITSELF: [&str; 8] = [
     "/var/opt",
 ];
 
+/// Whether directories of the system are in it, or it is one.
+pub(super) fn is_above_system(path: &Path) -> bool {
+    let mut all = SYSTEM.iter().chain(&SYSTEM_ITSELF);
+    all.any(|one| is_below(Path::new(one), path))
+}
+
 /// Whether a path is this directory, or below it.
 pub(super) fn is_below(path: &Path, directory: &Path) -> bool {
     path.starts_with(directory)
@@ -106,40 +112,39 @@ pub(super) fn hiding_of(path: &Path) -> Hiding {
     }
 }
 
-/// What groups have that isolation of this one would not hide by itself, but for what is
-/// beside it.
+/// What groups have that isolation of this one would not hide by itself.
 pub(crate) fn far_from<'a>(
     config: &GroupConfig,
     all: impl Iterator<Item = &'a GroupConfig>,
 ) -> Vec<PathBuf> {
     let roots = own_roots(config);
-    let beside: Vec<PathBuf> = roots
-        .iter()
-        .filter_map(|own| directory_beside(own))
-        .collect();
+    let beside = roots.iter().filter_map(|own| directory_beside(own));
+    let covers: Vec<PathBuf> = beside.chain(COVERS.map(PathBuf::from)).collect();
     let mut paths = paths_of_others(config, all);
     let own = config.own_paths();
     let is_inside_own = |path: &PathBuf| own.iter().any(|one| is_below(path, one));
-    paths.retain(|path| is_inside_own(path) || !is_covered(path, &beside));
+    paths.retain(|path| is_inside_own(path) || !is_covered(path, &covers));
     paths
 }
 
-/// What groups have that isolation of this one would not hide by itself.
+/// What groups have, and this one does not have too.
 pub(crate) fn paths_of_others<'a>(
     config: &GroupConfig,
     all: impl Iterator<Item = &'a GroupConfig>,
 ) -> Vec<PathBuf> {
-    let covers = COVERS.map(PathBuf::from);
     let own = config.own_paths();
-    let foreign =
-        all.filter(|other| other.name != config.name && !other.is_of_one_site_with(config));
-    let mut paths: Vec<PathBuf> = foreign.flat_map(GroupConfig::own_paths).collect();
-    let is_exposed = |path: &PathBuf| {
-        let is_own = own.iter().any(|one| is_below(one, path));
-        let is_inside = own.iter().any(|one| is_below(path, one));
-        !is_own && (is_inside || !is_covered(path, &covers))
-    };
-    paths.retain(is_exposed);
+    let foreign = all.filter(|other| other.name != config.name);
+    let mut paths: Vec<PathBuf> = foreign
+        .flat_map(|other| {
+            if other.is_of_one_site_with(config) {
+                // What is in it may be for that group alone.
+                other.env_file.iter().cloned().collect()
+            } else {
+                other.own_paths()
+            }
+        })
+        .filter(|path| !own.iter().any(|one| is_below(one, path)))
+        .collect();
     paths.sort();
     paths.dedup();
     paths

@@ -97,6 +97,18 @@ pub(super) fn restrict(config: &GroupConfig) -> Vec<Part> {
     if !families.is_empty() {
         parts.push(("restrict-address-families", allow_families(&families)));
     }
+    if !config.connect_ports.is_empty() {
+        parts.push(("connections", refuse_other_connections()));
+    }
+    let is_by_sockets = !families.is_empty() || !config.connect_ports.is_empty();
+    let is_allowed = config
+        .allow_system_calls
+        .iter()
+        .any(|name| name == "io_uring_setup");
+    if is_by_sockets && config.isolation == Isolation::None && !is_allowed {
+        // It makes sockets and connects them, and no filter sees it.
+        parts.push(("io_uring", refuse_rings()));
+    }
     parts
 }
 
@@ -194,6 +206,34 @@ fn allow_families(names: &[&str]) -> Result<(), Lack> {
     let rules = calls.map(|call| (call, vec![none_of_them.clone()]));
     install(&compile(rules.into(), libc::EAFNOSUPPORT)?)?;
     // As often as it is installed, it is the same.
+    install(&without_other_numbers())
+}
+
+fn refuse_rings() -> Result<(), Lack> {
+    let rules = BTreeMap::from([(libc::SYS_io_uring_setup, Vec::new())]);
+    install(&compile(rules, libc::EPERM)?)?;
+    install(&without_other_numbers())
+}
+
+/// What connects to a port without `connect` of a TCP socket: other protocols over TCP, and
+/// data that is sent with the connection.
+fn refuse_other_connections() -> Result<(), Lack> {
+    const MPTCP: u64 = 262;
+    const SMC: u64 = 256;
+    let fast_open = u64::from(libc::MSG_FASTOPEN.unsigned_abs());
+    let protocol = |number| {
+        let condition = SeccompCondition::new(2, Len::Dword, Op::Eq, number).map_err(wrong)?;
+        SeccompRule::new(vec![condition]).map_err(wrong)
+    };
+    let mut rules = BTreeMap::from([(libc::SYS_socket, vec![protocol(MPTCP)?, protocol(SMC)?])]);
+    for (call, flags) in [
+        (libc::SYS_sendto, 3),
+        (libc::SYS_sendmsg, 2),
+        (libc::SYS_sendmmsg, 3),
+    ] {
+        rules.insert(call, any_bit(flags, fast_open)?);
+    }
+    install(&compile(rules, libc::EACCES)?)?;
     install(&without_other_numbers())
 }
 

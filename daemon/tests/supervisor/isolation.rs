@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::control::FromParent;
+use wsgid_protocol::control::{FromParent, FromWorker};
 use wsgid_protocol::isolation::IsolationStatus;
 
 use crate::reexec::reexec;
@@ -125,17 +125,22 @@ fn stacks_and_forked_workers_come_out_of_it() {
     }
 }
 
-/// Root without the capability that name spaces and mounts need, as in most containers.
-fn without_sys_admin() -> (tempfile::TempDir, PathBuf) {
+/// The program, started by this line of a shell.
+fn wrapped(line: &str) -> (tempfile::TempDir, PathBuf) {
     let wrapper = tempfile::tempdir().unwrap();
     let program = wrapper.path().join("wsgid");
-    let text = format!(
-        "#!/bin/sh\nexec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin {} \"$@\"\n",
-        crate::program().display()
-    );
-    std::fs::write(&program, text).unwrap();
+    std::fs::write(&program, format!("#!/bin/sh\n{line}\n")).unwrap();
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
     (wrapper, program)
+}
+
+/// Root without the capability that name spaces and mounts need, as in most containers.
+fn without_sys_admin() -> (tempfile::TempDir, PathBuf) {
+    let program = crate::program();
+    wrapped(&format!(
+        "exec setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin {} \"$@\"",
+        program.display()
+    ))
 }
 
 #[test]
@@ -212,20 +217,85 @@ fn what_cannot_be_shown_is_named_with_its_option() {
     });
 }
 
+/// A frame that a site's code writes to its own control socket.
+fn frame(message: &FromWorker) -> Vec<u8> {
+    let payload = wsgid_protocol::payload::encode(message).unwrap();
+    let len = u32::try_from(payload.len()).unwrap();
+    let head = wsgid_protocol::FrameHead::new(wsgid_protocol::Kind::Control, 0, len);
+    [&head.encode()[..], &payload].concat()
+}
+
+#[test]
+fn what_a_worker_says_it_has_loaded_opens_nothing() {
+    let mut httpd = Httpd::start();
+    let other = tempfile::tempdir_in("/var/tmp").unwrap();
+    std::fs::set_permissions(other.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let secret = other.path().join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    let lie = frame(&FromWorker::Loaded {
+        script: other.path().join("x.py"),
+    });
+    let text = format!(
+        "import os\nos.write(3, bytes({lie:?}))\nsecret = os.path.exists({secret:?})\n\
+         def application(environ, start_response):\n    start_response('200 OK', [])\n    \
+         return [repr(secret).encode()]\n"
+    );
+    let script = httpd.script("liar.py", &text);
+    httpd.configure(vec![isolated("liar", &script, "private")]);
+    assert_eq!(httpd.get("liar", &script, "/"), note("False"));
+    assert_eq!(httpd.command("restart", "liar"), 0);
+    assert_eq!(
+        httpd.get("liar", &script, "/"),
+        note("False"),
+        "{}",
+        httpd.log()
+    );
+}
+
+#[test]
+fn root_the_shipped_unit_leaves_what_isolation_needs() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf/systemd/wsgid.service");
+    let unit = std::fs::read_to_string(unit).unwrap();
+    let bounds = unit
+        .lines()
+        .find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let names = bounds.unwrap().to_lowercase().replace("cap_", "+");
+    // What this root itself does not have cannot be left to it.
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let names = if own.contains("CapBnd:\t000001fffeffffff") {
+        names.replace(" +sys_resource", "")
+    } else {
+        names
+    };
+    let names = format!(
+        "-all,{}",
+        names.split_whitespace().collect::<Vec<_>>().join(",")
+    );
+    let program = format!(
+        "exec setpriv --bounding-set={names} {} \"$@\"",
+        crate::program().display()
+    );
+    let (_wrapper, program) = wrapped(&program);
+    let mut httpd = Httpd::start_program(&program);
+    let script = httpd.script("app.py", APP);
+    httpd.configure(vec![isolated("site", &script, "private")]);
+    assert_eq!(httpd.get("site", &script, "/"), note(""), "{}", httpd.log());
+    let status = status(&httpd, "site");
+    assert_eq!(status.missing, Vec::<String>::new());
+}
+
 #[test]
 fn what_a_worker_says_later_of_its_isolation_is_not_believed() {
     let mut httpd = Httpd::start();
-    // The frame of FromWorker::Isolated: the last kind, with nothing missing.
-    let lie = wsgid_protocol::payload::encode(&wsgid_protocol::control::FromWorker::Isolated(
+    let frame = frame(&FromWorker::Isolated(
         wsgid_protocol::isolation::IsolationReport {
             in_force: vec!["everything".into()],
             missing: Vec::new(),
         },
-    ))
-    .unwrap();
-    let len = u32::try_from(lie.len()).unwrap();
-    let head = wsgid_protocol::FrameHead::new(wsgid_protocol::Kind::Control, 0, len);
-    let frame = [&head.encode()[..], &lie].concat();
+    ));
     let text = format!("import os\nos.write(3, bytes({frame:?}))\n{APP}");
     let script = httpd.script("liar.py", &text);
     httpd.configure(vec![isolated("liar", &script, "private")]);

@@ -47,16 +47,13 @@ fn try_all(probe: &Probe) -> Found {
     let mut found = Found::default();
     found.good.push(tried_as(config, identity));
     found.add(directory(probe));
-    let mut interpreter = None;
-    match python(config) {
-        Ok((python, (major, minor))) => {
-            let good = format!("`{}` is Python {major}.{minor}", python.display());
-            found.good.push(good);
-            found.python = Some((major, minor));
-            interpreter = Some(python);
-        }
-        Err(problem) => found.problems.push(problem),
-    }
+    // The site can exchange its Python, which would reach here what an isolated site does
+    // not: there it runs in its isolation alone (`load.rs`).
+    let interpreter = if config.is_isolated() {
+        None
+    } else {
+        found.add_python(config)
+    };
     for preload in &config.preload_scripts {
         let file = runs::script_in(&preload.script);
         found.add(script(file, interpreter.as_deref()));
@@ -82,6 +79,23 @@ fn try_all(probe: &Probe) -> Found {
     }
     hints::add(config, identity, &mut found);
     found
+}
+
+impl Found {
+    fn add_python(&mut self, config: &GroupConfig) -> Option<PathBuf> {
+        match python(config) {
+            Ok((python, (major, minor))) => {
+                let good = format!("`{}` is Python {major}.{minor}", python.display());
+                self.good.push(good);
+                self.python = Some((major, minor));
+                Some(python)
+            }
+            Err(problem) => {
+                self.problems.push(problem);
+                None
+            }
+        }
+    }
 }
 
 /// As whom all of it was tried. Only root becomes the group's user.

@@ -15,11 +15,11 @@ use wsgid_protocol::control::Identity;
 use wsgid_protocol::isolation::{Isolation, IsolationPlaces};
 
 use super::neighbours::{
-    COVERS, Hiding, directory_beside, hiding_of, is_below, is_covered, own_roots,
+    COVERS, Hiding, directory_beside, hiding_of, is_above_system, is_below, is_covered, own_roots,
 };
 use super::wants::Wants;
 use crate::user_rights::as_user;
-use links::{Resolved, resolve, where_it_is};
+use links::{Resolved, Written, resolve, resolve_trusted, where_it_is};
 
 /// Where a site has directories of its own.
 pub(super) const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
@@ -70,6 +70,9 @@ pub(super) const READABLE: [&str; 20] = [
     "/var/lib/sss/mc",
     "/var/run",
 ];
+/// So much may be in a directory that is covered and shown again piece by piece.
+const REST_MAX: usize = 200;
+
 /// A file or directory that the site reaches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shown {
@@ -129,6 +132,21 @@ struct Finder {
     others: Vec<PathBuf>,
     /// Covered directories of whose content only that of others goes.
     keeping_rest: Vec<PathBuf>,
+    /// What the site writes.
+    written: Written,
+}
+
+/// What a site writes, with the option that has to be right.
+fn written_by(config: &GroupConfig) -> Vec<(Option<&'static str>, PathBuf)> {
+    let home = config.home.as_ref().map(|_| "home=");
+    let own = config.home.clone();
+    let own = own.map_or_else(|| script_directories(config), |home| vec![home]);
+    let own = own.into_iter().map(|path| (home, path));
+    let named = config.read_write_paths.iter().cloned();
+    let named = named.map(|path| (Some("read-write-paths="), path));
+    let eggs = config.python_eggs.iter().cloned().map(|path| (None, path));
+    let may_write = config.isolation != Isolation::Strict;
+    own.filter(|_| may_write).chain(named).chain(eggs).collect()
 }
 
 impl Finder {
@@ -139,18 +157,11 @@ impl Finder {
             is_strict: config.isolation == Isolation::Strict,
             others: Vec::new(),
             keeping_rest: Vec::new(),
+            written: Written::default(),
         };
         if wants.home {
-            let beside = own_roots(config).into_iter().filter_map(|own| {
-                let own = where_it_is(&own)?;
-                // The directory of a link that each deployment exchanges is the site's.
-                let own = if own.is_symlink() {
-                    own.parent()?
-                } else {
-                    &own
-                };
-                directory_beside(own)
-            });
+            let beside = own_roots(config);
+            let beside = beside.iter().flat_map(|own| directories_beside(own));
             let covers = COVERS.iter().map(PathBuf::from).chain(beside);
             let covers = covers.filter_map(|cover| Some(resolve(&cover).ok()?.path));
             finder.view.covers = covers.filter(|cover| cover.is_dir()).collect();
@@ -164,13 +175,19 @@ impl Finder {
 
     /// Hides something of others: where it is, and where it leads.
     fn hide_from(&mut self, path: &Path, config: &GroupConfig) {
-        let named = where_it_is(path);
-        let leads_to = resolve(path).ok().map(|found| found.path);
+        // Only through links of root's: the others are made by whoever they belong to.
+        let named = path
+            .parent()
+            .and_then(resolve_trusted)
+            .zip(path.file_name());
+        let named = named.map(|(directory, name)| directory.join(name));
+        let leads_to = resolve_trusted(path);
         let own = config.own_paths();
         for path in named.into_iter().chain(leads_to) {
             let is_inside_own = |directory: &Path| own.iter().any(|one| is_below(directory, one));
             match hiding_of(&path) {
                 Hiding::None => continue,
+                _ if is_above_system(&path) => continue,
                 Hiding::Directory(directory) if !is_inside_own(&directory) => {
                     self.view.covers.push(directory);
                 }
@@ -186,12 +203,17 @@ impl Finder {
 
     /// Shows what is beside that of others in a directory that had to be covered.
     fn show_rest(&mut self) {
-        let directories = std::mem::take(&mut self.keeping_rest);
-        let directories = directories
-            .into_iter()
-            .filter(|one| self.view.covers.contains(one));
-        let entries = directories.flat_map(|one| one.read_dir().into_iter().flatten().flatten());
-        let entries: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+        let mut entries = Vec::new();
+        for directory in std::mem::take(&mut self.keeping_rest) {
+            let own = directory.read_dir().into_iter().flatten().flatten();
+            let own: Vec<PathBuf> = own.take(REST_MAX + 1).map(|entry| entry.path()).collect();
+            if own.len() > REST_MAX {
+                // Then what is of others is covered as it is now.
+                self.view.covers.retain(|cover| *cover != directory);
+            } else if self.view.covers.contains(&directory) {
+                entries.extend(own);
+            }
+        }
         for path in entries {
             let is_of_others = self.others.iter().any(|other| is_below(other, &path));
             let is_covered = self.view.covers.iter().any(|one| is_below(one, &path));
@@ -211,17 +233,22 @@ impl Finder {
     }
 
     fn name_all(&mut self, config: &GroupConfig) -> Result<(), String> {
-        let scripts = config.script_directories();
-        match &config.home {
-            Some(home) => self.must_show("home=", home, !self.is_strict)?,
-            None => {
-                for directory in &scripts {
-                    self.may_show(directory, !self.is_strict);
-                }
+        let scripts = script_directories(config);
+        let written = written_by(config);
+        let paths = written.iter().map(|(_, path)| path.as_path());
+        self.written = Written::of(paths);
+        // What a link of the site's own leads to comes when it is known what is its own.
+        let (safe, others): (Vec<_>, Vec<_>) = written
+            .into_iter()
+            .partition(|(_, path)| self.written.is_safe(path));
+        for (option, path) in safe.into_iter().chain(others) {
+            match option {
+                Some(option) => self.must_show(option, &path, true)?,
+                None => self.may_show(&path, true),
             }
         }
-        for path in &config.read_write_paths {
-            self.must_show("read-write-paths=", path, true)?;
+        if let Some(home) = &config.home {
+            self.must_show("home=", home, false)?;
         }
         for path in &config.read_only_paths {
             self.must_show("read-only-paths=", path, false)?;
@@ -234,9 +261,6 @@ impl Finder {
             .chain(&config.reload_files)
         {
             self.may_show(path, false);
-        }
-        if let Some(path) = &config.python_eggs {
-            self.may_show(path, true);
         }
         if let Some(home) = &config.python_home {
             self.must_show("python-home=", home, false)?;
@@ -275,18 +299,27 @@ impl Finder {
         }
     }
 
-    /// A link below what the site may write that leads to what it would not reach
+    /// A link that the site may exchange and that leads to what it would not reach
     /// otherwise: whoever exchanges it would open what it likes.
     fn exchangeable(&self, found: &Resolved, writable: bool) -> Option<PathBuf> {
-        if self.reaches(&found.path, writable) {
+        if self.reaches(&found.path, writable) || self.written.holds_safely(&found.path) {
             return None;
         }
-        let may_write = |path: &Path| {
-            let mut own = self.view.shown.iter().filter(|one| one.writable);
-            own.any(|one| is_below(path, &one.path))
+        let may_write = |place: &Path| {
+            let is_open = !self.wants.system && !self.is_hidden(place);
+            is_open || self.written.holds(place)
         };
         let mut places = found.links.iter().map(|(place, _)| place);
         places.find(|place| may_write(place)).cloned()
+    }
+
+    /// Whether nothing of it would be seen by itself.
+    fn is_hidden(&self, path: &Path) -> bool {
+        let covers = self.view.covers.iter().chain(&self.others);
+        let temporary = TEMPORARY.map(Path::new);
+        let temporary = temporary.into_iter().filter(|_| self.wants.tmp);
+        let mut all = covers.map(PathBuf::as_path).chain(temporary);
+        all.any(|one| is_below(path, one))
     }
 
     /// Whether a path is reached as it is, without another word.
@@ -326,14 +359,19 @@ impl Finder {
             if self.holds_others(&directory) {
                 self.view.links.push((place, target));
             } else {
-                // So that it is seen when the link is exchanged.
-                self.show(directory, false);
+                // So that it is seen when the link is exchanged, which the site does not.
+                self.show_as(directory, false);
             }
         }
         self.show(found.path, writable);
     }
 
+    /// Without protect-system, what is reached is written as ever.
     fn show(&mut self, path: PathBuf, writable: bool) {
+        self.show_as(path, writable || !self.wants.system);
+    }
+
+    fn show_as(&mut self, path: PathBuf, writable: bool) {
         // All of it is no site's own.
         if path != Path::new("/") && !self.reaches(&path, writable) {
             self.view.covers.retain(|cover| *cover != path);
@@ -420,6 +458,42 @@ impl Finder {
         view.shown.sort_by_key(|one| depth(&one.path));
         self.view
     }
+}
+
+/// Where its scripts are: a directory of scripts is one itself.
+fn script_directories(config: &GroupConfig) -> Vec<PathBuf> {
+    let places = config.script_places().into_iter();
+    places
+        .filter_map(|place| {
+            if place.is_dir() {
+                return Some(place);
+            }
+            // A script may be named with something behind it.
+            let mut above = place.ancestors().skip(1);
+            above.find(|one| one.is_dir()).map(Path::to_path_buf)
+        })
+        .collect()
+}
+
+/// The directories beside one of the site's own, as it is named and where it leads.
+fn directories_beside(own: &Path) -> Vec<PathBuf> {
+    let Some(named) = where_it_is(own) else {
+        return Vec::new();
+    };
+    let leads_to = resolve(own).map_or_else(|_| named.clone(), |found| found.path);
+    // The directory of a link that each deployment exchanges is the site's.
+    let around = if named.is_symlink() {
+        named.parent()
+    } else {
+        None
+    };
+    let around = around.unwrap_or(&named);
+    let elsewhere = Some(&leads_to).filter(|path| !is_below(path, around));
+    let all = [Some(around), elsewhere.map(PathBuf::as_path)];
+    all.into_iter()
+        .flatten()
+        .filter_map(directory_beside)
+        .collect()
 }
 
 fn depth(path: &Path) -> usize {

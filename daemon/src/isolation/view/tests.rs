@@ -140,3 +140,90 @@ fn a_site_of_others_within_the_own_is_hidden() {
     let view = sites.view().unwrap();
     assert!(view.hidden.contains(&sites.path("own/inner")), "{view:?}");
 }
+
+#[test]
+fn the_order_of_what_is_written_opens_nothing() {
+    let mut sites = private();
+    create_dir_all(sites.path("own/x")).unwrap();
+    symlink(sites.path("other"), sites.path("own/x/sub")).unwrap();
+    // In another order than they lie in each other.
+    let named = [sites.path("own/x/sub"), sites.path("own")];
+    let named = named.map(|path| path.display().to_string()).join(":");
+    sites.own.set("read-write-paths", &named).unwrap();
+    sites.own.set("isolation", "strict").unwrap();
+    let why = sites.view().unwrap_err();
+    assert!(why.contains("could exchange"), "{why}");
+}
+
+#[test]
+fn a_home_by_a_link_that_the_site_writes_leads_nowhere_else() {
+    let mut sites = private();
+    create_dir_all(sites.path("own/releases/1")).unwrap();
+    symlink("releases/1", sites.path("own/current")).unwrap();
+    sites.set("home", "own/current");
+    sites.set("read-write-paths", "own");
+    assert!(sites.is_shown("own", true), "{:?}", sites.view());
+    std::fs::remove_file(sites.path("own/current")).unwrap();
+    symlink(sites.path("other"), sites.path("own/current")).unwrap();
+    let why = sites.view().unwrap_err();
+    assert!(why.contains("home="), "{why}");
+}
+
+#[test]
+fn a_directory_of_scripts_is_no_file_in_the_one_above() {
+    let mut sites = Sites::new();
+    sites.own.set("isolation", "private").unwrap();
+    let directory = sites.path("own");
+    sites.own.runs.add_file(directory.to_str().unwrap());
+    assert!(sites.is_shown("own", true), "{:?}", sites.view());
+    let view = sites.view().unwrap();
+    assert!(
+        view.shown.iter().all(|one| one.path != sites.path("")),
+        "{view:?}"
+    );
+}
+
+#[test]
+fn what_a_worker_says_it_has_loaded_opens_nothing() {
+    let mut sites = private();
+    sites
+        .own
+        .preload_scripts
+        .push(wsgid_protocol::config::Preload {
+            script: sites.path("other/x.py"),
+            application_group: String::new(),
+            callable: Some(String::new()),
+        });
+    assert!(!sites.is_shown("other", true) && !sites.is_shown("other", false));
+}
+
+#[test]
+fn what_lies_behind_a_link_of_the_sites_is_covered_too() {
+    let mut sites = private();
+    for directory in ["far/own", "far/other"] {
+        create_dir_all(sites.path(directory)).unwrap();
+    }
+    symlink(sites.path("far/own"), sites.path("link")).unwrap();
+    sites.set("home", "link");
+    let view = sites.view().unwrap();
+    assert!(
+        view.covers
+            .iter()
+            .any(|one| sites.path("far").starts_with(one)),
+        "{view:?}"
+    );
+    assert!(sites.is_shown("far/own", true), "{view:?}");
+}
+
+#[test]
+fn a_site_of_others_chooses_nothing_that_others_lose() {
+    let mut sites = private();
+    for path in ["/etc", "/", "/usr/lib", "/var/lib"] {
+        sites.others.push(path.into());
+    }
+    let view = sites.view().unwrap();
+    for path in ["/etc", "/", "/usr", "/var", "/var/lib"] {
+        assert!(!view.covers.contains(&path.into()), "{view:?}");
+        assert!(!view.hidden.contains(&path.into()), "{view:?}");
+    }
+}
