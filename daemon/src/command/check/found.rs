@@ -26,6 +26,8 @@ pub(crate) struct Found {
     pub(crate) notes: Vec<String>,
     /// The version of its Python, if that runs.
     pub(crate) python: Option<(u32, u32)>,
+    /// Whether there is a program to run an isolated site with, which says no version here.
+    pub(super) has_python: bool,
 }
 
 impl Found {

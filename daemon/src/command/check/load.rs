@@ -77,9 +77,9 @@ pub(super) fn examine(
             return found.problems.push(text);
         }
     };
-    let scripts = match (limit, found.python) {
-        (None, _) | (_, None) => Vec::new(),
-        (Some(_), Some(_)) if config.threads == 0 => {
+    let scripts = match limit.filter(|_| found.has_python) {
+        None => Vec::new(),
+        Some(_) if config.threads == 0 => {
             found.notes.push(
                 "it serves no requests, so its script was not run to see what isolation denies it"
                     .to_owned(),
@@ -88,7 +88,7 @@ pub(super) fn examine(
         }
         _ => scripts(config),
     };
-    if scripts.is_empty() && limit.is_some() && config.threads > 0 && found.python.is_some() {
+    if scripts.is_empty() && limit.is_some() && config.threads > 0 && found.has_python {
         found.notes.push(
             "no script is named, so none was loaded to see what isolation denies it".to_owned(),
         );

@@ -50,6 +50,10 @@ fn try_all(probe: &Probe) -> Found {
     // The site can exchange its Python, which would reach here what an isolated site does
     // not: there it runs in its isolation alone (`load.rs`).
     let interpreter = if config.is_isolated() {
+        match exec::find_python(config.python_home.as_deref()) {
+            Ok(_) => found.has_python = true,
+            Err(problem) => found.problems.push(problem),
+        }
         None
     } else {
         found.add_python(config)
