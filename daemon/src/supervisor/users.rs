@@ -228,6 +228,7 @@ impl Supervisor {
 
     /// The users that have limits, as far as the asker may see them.
     pub(super) fn users_status(&self, asker: u32) -> Vec<UserStatus> {
+        let cgroups = &self.resources.groups;
         let visible = self.users.limits.iter();
         let visible = visible.filter(|(uid, _)| may_everything(asker) || **uid == asker);
         visible
@@ -243,8 +244,10 @@ impl Supervisor {
                     processes: self.processes_of(*uid) as u64,
                     sites: sites.count() as u64,
                     limits: limits.clone(),
-                    control_group: self.resources.groups.status_of_user(*uid),
-                    problem: self.resources.groups.cannot_limit(limits),
+                    control_group: cgroups.status_of_user(*uid),
+                    problem: cgroups
+                        .cannot_limit(limits)
+                        .or_else(|| cgroups.problem_of_user(*uid)),
                 }
             })
             .collect()

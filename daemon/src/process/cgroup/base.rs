@@ -120,23 +120,28 @@ impl Base {
         doors
     }
 
+    /// Writes all bounds, also where one is refused; the error is the first. It no longer
+    /// gives way to others: to one that does the kernel gives no weight.
     pub(super) fn bound(&self, name: &str, bounds: Bounds) -> io::Result<()> {
-        if let Some((directory, unified)) = self.directory_of(Controller::Cpu, name) {
-            write_weight(&directory, unified, bounds.cpu_weight)?;
-        }
-        let memory = bounds.memory_max;
-        match self.directory_of(Controller::Memory, name) {
-            Some((directory, true)) => write(&directory, "memory.max", limit(memory, "max"))?,
-            Some((directory, false)) => {
-                write(&directory, "memory.limit_in_bytes", limit(memory, "-1"))?;
-            }
-            None => {}
-        }
-        if let Some((directory, _)) = self.directory_of(Controller::Pids, name) {
+        let of = |controller| self.directory_of(controller, name);
+        let weight = of(Controller::Cpu).map_or(Ok(()), |(directory, unified)| {
+            // Older kernels have no such file, and nothing that gives way.
+            let _ = write(&directory, "cpu.idle", 0);
+            write_weight(&directory, unified, bounds.cpu_weight)
+        });
+        let memory = of(Controller::Memory).map_or(Ok(()), |(directory, unified)| {
+            let (file, none) = if unified {
+                ("memory.max", "max")
+            } else {
+                ("memory.limit_in_bytes", "-1")
+            };
+            write(&directory, file, limit(bounds.memory_max, none))
+        });
+        let tasks = of(Controller::Pids).map_or(Ok(()), |(directory, _)| {
             let most = limit(bounds.tasks_max.into(), "max");
-            write(&directory, "pids.max", most)?;
-        }
-        Ok(())
+            write(&directory, "pids.max", most)
+        });
+        weight.and(memory).and(tasks)
     }
 
     /// Runs only where no other wants to, or as its weight says.

@@ -15,6 +15,9 @@ pub(super) struct Made {
     /// The user in whose control group it is.
     pub(super) parent: Option<u32>,
     pub(super) bounds: Bounds,
+    /// Whether none of them was refused: otherwise they are set anew with the next
+    /// configuration.
+    pub(super) are_bounds_set: bool,
     pub(super) memory_kills: u64,
     pub(super) memory_refusals: u64,
     pub(super) idle: bool,
@@ -29,6 +32,7 @@ impl Made {
             owner: place.owner,
             parent: place.parent,
             bounds,
+            are_bounds_set: true,
             idle: false,
         }
     }

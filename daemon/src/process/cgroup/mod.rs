@@ -125,6 +125,11 @@ impl Cgroups {
         Some(format!("{missing} has no effect: {why}"))
     }
 
+    /// Why not all that bounds a user is in force.
+    pub(crate) fn problem_of_user(&self, uid: u32) -> Option<String> {
+        self.users.problem(uid).map(str::to_owned)
+    }
+
     /// What users may have from now on. Returns what could not be changed.
     pub(crate) fn limit_users(&mut self, limits: BTreeMap<u32, UserLimits>) -> Vec<String> {
         self.users.limit(self.base.as_ref(), self.keeper, limits)
@@ -239,8 +244,8 @@ impl Cgroups {
                 if let Some(uid) = parent {
                     self.users.adopt(base, self.keeper, uid);
                 }
-                let made = Made::new(base, place, bounds(config));
-                let _ = base.set_idle(&made.directory, false, made.bounds.cpu_weight);
+                let mut made = Made::new(base, place, bounds(config));
+                made.are_bounds_set = base.bound(&made.directory, made.bounds).is_ok();
                 self.groups.insert(config.name.clone(), made);
                 return;
             }
@@ -265,16 +270,14 @@ impl Cgroups {
             return Ok(());
         };
         let wanted = bounds(config);
-        if made.bounds == wanted {
+        if made.bounds == wanted && made.are_bounds_set {
             return Ok(());
         }
-        if made.idle {
-            let _ = base.set_idle(&made.directory, false, wanted.cpu_weight);
-            made.idle = false;
-        }
+        let set = base.bound(&made.directory, wanted);
         made.bounds = wanted;
-        base.bound(&made.directory, wanted)
-            .map_err(|error| format!("failed to change the control group: {error}"))
+        made.are_bounds_set = set.is_ok();
+        made.idle = false;
+        set.map_err(|error| format!("failed to change the control group: {error}"))
     }
 
     /// Whether the kernel has killed in this group, since the last time, because

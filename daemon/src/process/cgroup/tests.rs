@@ -108,6 +108,75 @@ fn a_user_gives_way_when_all_of_its_groups_do() {
     assert!(!is_idle());
 }
 
+/// To a control group that gives way the kernel gives no weight.
+#[test]
+fn who_gives_way_does_not_when_other_bounds_are_set() {
+    let place = tempfile::tempdir().unwrap();
+    let mut all = cgroups(place.path());
+    all.limit_users(limits(1001, &[("tasks-max", "50")]));
+    all.entrances(&group("a"), Some(1001), false).unwrap();
+    let user = place.path().join(all.keeper.user_directory(1001));
+    let own = place.path().join(&all.groups["a"].directory);
+    let is_idle = |place: &Path| fs::read_to_string(place.join("cpu.idle")).unwrap() == "1";
+    all.set_idle("a", true);
+    assert!(is_idle(&user) && is_idle(&own));
+    all.limit_users(limits(1001, &[("tasks-max", "40")]));
+    assert!(!is_idle(&user));
+    let mut config = group("a");
+    config.set("tasks-max", "30").unwrap();
+    all.bound(&config).unwrap();
+    assert!(!is_idle(&own));
+    // It is known that they no longer do: they can again.
+    all.set_idle("a", true);
+    assert!(is_idle(&user) && is_idle(&own));
+}
+
+/// As version 1 refuses a limit on memory below what is in use.
+#[test]
+fn a_bound_that_was_refused_is_tried_again_and_the_others_are_in_force() {
+    let place = tempfile::tempdir().unwrap();
+    let mut all = cgroups(place.path());
+    all.limit_users(limits(1001, &[("tasks-max", "50")]));
+    all.entrances(&group("a"), Some(1001), false).unwrap();
+    let user = place.path().join(all.keeper.user_directory(1001));
+    let own = place.path().join(&all.groups["a"].directory);
+    let read = |place: &Path| {
+        let of = |file: &str| fs::read_to_string(place.join(file)).unwrap_or_default();
+        ["cpu.weight", "memory.max", "pids.max"].map(of)
+    };
+    for place in [&user, &own] {
+        fs::remove_file(place.join("memory.max")).unwrap();
+        fs::create_dir(place.join("memory.max")).unwrap();
+    }
+    let bounds = [
+        ("cpu-weight", "7"),
+        ("memory-max", "1G"),
+        ("tasks-max", "40"),
+    ];
+    let mut config = group("a");
+    for (option, text) in bounds {
+        config.set(option, text).unwrap();
+    }
+    let problems = all.limit_users(limits(1001, &bounds));
+    assert!(
+        matches!(&problems[..], [one] if one.contains("memory.max")),
+        "{problems:?}"
+    );
+    assert_eq!(
+        all.problem_of_user(1001),
+        Some(problems[0].replace("uid 1001: ", ""))
+    );
+    assert!(all.bound(&config).unwrap_err().contains("memory.max"));
+    assert_eq!([read(&user), read(&own)], [["7", "", "40"]; 2]);
+    for place in [&user, &own] {
+        fs::remove_dir(place.join("memory.max")).unwrap();
+    }
+    assert_eq!(all.limit_users(limits(1001, &bounds)), [""; 0]);
+    assert_eq!(all.problem_of_user(1001), None);
+    all.bound(&config).unwrap();
+    assert_eq!([read(&user), read(&own)], [["7", "1073741824", "40"]; 2]);
+}
+
 /// What the kernel would count: in the group where memory was refused, and above.
 #[test]
 fn whose_memory_was_used_up_is_told_apart() {

@@ -16,9 +16,22 @@ use crate::process::keeper::Keeper;
 #[derive(Debug, Default)]
 struct UserMade {
     bounds: Bounds,
+    /// Why they are not all in force: they are set anew with the next configuration.
+    problem: Option<String>,
     idle: bool,
     /// Processes that the kernel has killed for memory in groups that are gone.
     kills_before: u64,
+}
+
+impl UserMade {
+    fn bound(&mut self, base: &Base, directory: &str, bounds: Bounds) {
+        let set = base.bound(directory, bounds);
+        self.problem = set
+            .err()
+            .map(|error| format!("failed to change the control group: {error}"));
+        self.bounds = bounds;
+        self.idle = false;
+    }
 }
 
 #[derive(Debug, Default)]
@@ -52,17 +65,12 @@ impl UserCgroups {
         let mut problems = Vec::new();
         for (uid, made) in &mut self.made {
             let wanted = bounds(self.limits.get(uid));
-            if made.bounds != wanted
+            if (made.bounds != wanted || made.problem.is_some())
                 && let Some(base) = base
             {
-                let directory = keeper.user_directory(*uid);
-                made.bounds = wanted;
-                if let Err(error) = base.bound(&directory, wanted) {
-                    problems.push(format!(
-                        "uid {uid}: failed to change the control group: {error}"
-                    ));
-                }
-                made.idle = false;
+                made.bound(base, &keeper.user_directory(*uid), wanted);
+                let problem = made.problem.iter();
+                problems.extend(problem.map(|why| format!("uid {uid}: {why}")));
             }
         }
         problems
@@ -77,7 +85,11 @@ impl UserCgroups {
         let bounds = bounds(self.limits.get(&uid));
         base.make_parent(&directory)?;
         base.bound(&directory, bounds)?;
-        self.take_up(uid, bounds);
+        let made = UserMade {
+            bounds,
+            ..UserMade::default()
+        };
+        self.made.insert(uid, made);
         Ok(())
     }
 
@@ -85,17 +97,15 @@ impl UserCgroups {
     pub(super) fn adopt(&mut self, base: &Base, keeper: Keeper, uid: u32) {
         if !self.made.contains_key(&uid) {
             let bounds = bounds(self.limits.get(&uid));
-            let _ = base.set_idle(&keeper.user_directory(uid), false, bounds.cpu_weight);
-            self.take_up(uid, bounds);
+            let mut made = UserMade::default();
+            made.bound(base, &keeper.user_directory(uid), bounds);
+            self.made.insert(uid, made);
         }
     }
 
-    fn take_up(&mut self, uid: u32, bounds: Bounds) {
-        let made = UserMade {
-            bounds,
-            ..UserMade::default()
-        };
-        self.made.insert(uid, made);
+    /// Why not all that bounds it is in force.
+    pub(super) fn problem(&self, uid: u32) -> Option<&str> {
+        self.made.get(&uid)?.problem.as_deref()
     }
 
     /// All of its groups give way to others, or not all do. With a weight the administrator
