@@ -346,6 +346,11 @@ fn root_bounds_of_a_user_come_and_go_without_a_restart() {
             assert!(["512", "50"].contains(&weight.as_str()), "{weight}");
         };
         read("200");
+        // To who gives way the kernel gives no weight.
+        let idle = cpu.join("cpu.idle");
+        if idle.exists() {
+            fs::write(&idle, "1").expect("it is of the same user");
+        }
         // Another number is in force at once, also in the next program.
         server.limit(&limit(150));
         assert_eq!(server.command(&["reload"]).0, 0);
