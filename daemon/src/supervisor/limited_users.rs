@@ -19,6 +19,11 @@ impl LimitedUsers {
         all.map(|(uid, limits)| (*uid, limits.clone())).collect()
     }
 
+    /// Whether control groups hold processes of users together.
+    pub(super) fn are_any_bounded(&self) -> bool {
+        self.limits.values().any(UserLimits::is_bounded)
+    }
+
     /// Most worker processes.
     pub(super) fn processes(&self, uid: u32) -> Option<usize> {
         let limits = self.limits.get(&uid)?;

@@ -25,6 +25,8 @@ impl Supervisor {
         let several = self.groups.have_several_users();
         if several {
             self.resources.groups.say_problem();
+        } else if !self.users.are_any_bounded() {
+            return;
         }
         let processes = self.processes();
         for name in processes.keys() {
