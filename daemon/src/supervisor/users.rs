@@ -23,20 +23,10 @@ const IDLE_FOR: Duration = Duration::from_secs(1);
 impl Supervisor {
     /// Puts limits in force, before groups are defined. Returns what is wrong with them.
     pub(super) fn limit_users(&mut self, users: Vec<UserLimits>) -> Vec<String> {
-        let mut limits = BTreeMap::new();
-        let mut problems = Vec::new();
-        for one in users {
-            match identity::uid_of(&one.user) {
-                Err(error) => problems.push(format!("[user.{}]: {error}", one.user)),
-                Ok(0) => problems.push(format!("[user.{}]: no worker runs as root", one.user)),
-                Ok(uid) => {
-                    if let Some(what) = self.resources.groups.cannot_limit(&one) {
-                        log_line!(USER_WITHOUT_LIMIT, "[user.{}]: {what}", one.user);
-                    }
-                    if let Some(other) = limits.insert(uid, one) {
-                        problems.push(format!("[user.{}]: uid {uid} has two tables", other.user));
-                    }
-                }
+        let (limits, problems) = self.users.by_number(users, identity::uid_of);
+        for one in limits.values() {
+            if let Some(what) = self.resources.groups.cannot_limit(one) {
+                log_line!(USER_WITHOUT_LIMIT, "[user.{}]: {what}", one.user);
             }
         }
         self.take_limits(limits);
