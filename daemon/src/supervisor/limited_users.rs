@@ -12,6 +12,8 @@ pub(super) struct LimitedUsers {
     pub(super) limits: BTreeMap<u32, UserLimits>,
     /// Those whose pools have changed since processes were last shared.
     pub(super) changed: BTreeSet<u32>,
+    /// How many processes those with a limit on them had when they were last shared.
+    pub(super) in_use: BTreeMap<u32, usize>,
 }
 
 impl LimitedUsers {

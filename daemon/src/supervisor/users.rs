@@ -14,7 +14,7 @@ use super::{Supervisor, pools::PoolEntry};
 use crate::channel::operator::may_everything;
 use crate::process::identity::{self, DefaultAccount};
 use wsgid_policy::ids::{PoolId, WorkerId};
-use wsgid_policy::pool::{Allowance, Event, Member, Phase};
+use wsgid_policy::pool::{Allowance, Event, Phase};
 use wsgid_policy::user_share::{Claim, share};
 
 /// A worker without requests for this long may give way to one of another group.
@@ -140,25 +140,37 @@ impl Supervisor {
 
     /// Once a second: who has nothing to do by now.
     pub(super) fn note_demands(&mut self) {
-        let users = self.users.limits.keys();
-        self.users.changed.extend(users);
+        let all = self.users.limits.iter();
+        let sharing = all.filter(|(_, limits)| limits.processes > 0);
+        self.users.changed.extend(sharing.map(|(uid, _)| *uid));
     }
 
     /// Tells the pools of users with limits what they may have. Returns whether that was news.
     pub(super) fn share_processes(&mut self) -> bool {
+        let changed = std::mem::take(&mut self.users.changed);
+        if changed.is_empty() {
+            return !self.todo.is_empty();
+        }
         let now = Instant::now();
-        for uid in std::mem::take(&mut self.users.changed) {
-            let Some(most) = self.users.processes(uid) else {
-                continue;
-            };
-            let claims: Vec<Claim> = self
-                .pools_of_user(uid)
-                .map(|entry| Claim {
+        // All users in one pass: there may be many, and many pools.
+        let mut claims = BTreeMap::<u32, Vec<Claim>>::new();
+        let mut in_use = BTreeMap::<u32, usize>::new();
+        for entry in self.pools.values() {
+            let owner = self.groups.owner(&entry.group);
+            if let Some(uid) = owner.filter(|uid| changed.contains(uid)) {
+                *in_use.entry(uid).or_default() += processes_in(entry);
+                claims.entry(uid).or_default().push(Claim {
                     pool: entry.id,
                     demand: entry.machine.demand(now),
                     idle: self.idle_workers(entry, now),
-                })
-                .collect();
+                });
+            }
+        }
+        self.users.in_use.extend(in_use);
+        for (uid, claims) in claims {
+            let Some(most) = self.users.processes(uid) else {
+                continue;
+            };
             for (pool, allowed) in share(most, &claims) {
                 let machine = self.pools.get(&pool).map(|entry| &entry.machine);
                 let is_news = machine.is_some_and(|machine| {
@@ -170,11 +182,6 @@ impl Supervisor {
             }
         }
         !self.todo.is_empty()
-    }
-
-    fn pools_of_user(&self, uid: u32) -> impl Iterator<Item = &PoolEntry> {
-        let pools = self.pools.values();
-        pools.filter(move |entry| self.groups.owner(&entry.group) == Some(uid))
     }
 
     fn idle_workers(&self, entry: &PoolEntry, now: Instant) -> usize {
@@ -201,45 +208,66 @@ impl Supervisor {
         Some(format!(
             "no more workers are started for it: user `{}` has {} of {} processes that [user.{}] allows",
             limits.user,
-            self.processes_of(uid),
+            self.users
+                .in_use
+                .get(&uid)
+                .copied()
+                .unwrap_or_else(|| self.processes_of(uid)),
             limits.processes,
             limits.user
         ))
     }
 
-    /// Worker processes of a user, those that end included.
+    /// Worker processes of a user whose processes were not shared yet.
     fn processes_of(&self, uid: u32) -> usize {
-        let members = self
-            .pools_of_user(uid)
-            .flat_map(|one| one.machine.members());
-        let is_there = |(_, member): &(WorkerId, &Member)| member.phase != Phase::Queued;
-        members.filter(is_there).count()
+        let pools = self.pools.values();
+        let its = pools.filter(|entry| self.groups.owner(&entry.group) == Some(uid));
+        its.map(processes_in).sum()
     }
 
     /// The users that have limits, as far as the asker may see them.
     pub(super) fn users_status(&self, asker: u32) -> Vec<UserStatus> {
+        if self.users.limits.is_empty() {
+            return Vec::new();
+        }
+        let mut processes = BTreeMap::<u32, usize>::new();
+        for entry in self.pools.values() {
+            if let Some(uid) = self.groups.owner(&entry.group) {
+                *processes.entry(uid).or_default() += processes_in(entry);
+            }
+        }
+        let mut sites = BTreeMap::<u32, u64>::new();
+        for (name, group) in &*self.groups {
+            if let Some(uid) = self.groups.owner(name)
+                && !group.removed
+                && !names::is_reserved(name)
+            {
+                *sites.entry(uid).or_default() += 1;
+            }
+        }
         let cgroups = &self.resources.groups;
         let visible = self.users.limits.iter();
         let visible = visible.filter(|(uid, _)| may_everything(asker) || **uid == asker);
         visible
-            .map(|(uid, limits)| {
-                let sites = self.groups.iter().filter(|(name, group)| {
-                    !group.removed
-                        && !names::is_reserved(name)
-                        && self.groups.owner(name) == Some(*uid)
-                });
-                UserStatus {
-                    user: limits.user.clone(),
-                    uid: *uid,
-                    processes: self.processes_of(*uid) as u64,
-                    sites: sites.count() as u64,
-                    limits: limits.clone(),
-                    control_group: cgroups.status_of_user(*uid),
-                    problem: cgroups
-                        .cannot_limit(limits)
-                        .or_else(|| cgroups.problem_of_user(*uid)),
-                }
+            .map(|(uid, limits)| UserStatus {
+                user: limits.user.clone(),
+                uid: *uid,
+                processes: processes.get(uid).copied().unwrap_or_default() as u64,
+                sites: sites.get(uid).copied().unwrap_or_default(),
+                limits: limits.clone(),
+                control_group: cgroups.status_of_user(*uid),
+                problem: cgroups
+                    .cannot_limit(limits)
+                    .or_else(|| cgroups.problem_of_user(*uid)),
             })
             .collect()
     }
+}
+
+/// Worker processes of a pool, those that end included.
+fn processes_in(entry: &PoolEntry) -> usize {
+    let members = entry.machine.members();
+    members
+        .filter(|(_, member)| member.phase != Phase::Queued)
+        .count()
 }
