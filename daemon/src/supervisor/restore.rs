@@ -44,6 +44,7 @@ impl Supervisor {
             self.restore_group(group, &state.pools);
         }
         self.resources.groups.adopt_rest();
+        self.isolation.directories.resume();
         if let Some(problem) = self.set_socket_users() {
             log_line!(SOCKET_USERS_NOT_ADMITTED, "{problem}");
         }
