@@ -67,17 +67,4 @@ impl GroupConfig {
         directories.dedup();
         directories
     }
-
-    /// Whether both are parts of one site: the same home, or, where neither has one,
-    /// scripts of one directory.
-    pub fn is_of_one_site_with(&self, other: &Self) -> bool {
-        match (&self.home, &other.home) {
-            (None, None) => {
-                let own = self.script_directories();
-                let mut others = other.script_directories().into_iter();
-                others.any(|one| own.contains(&one))
-            }
-            (own, others) => own == others,
-        }
-    }
 }

@@ -68,6 +68,15 @@ pub(crate) fn uid_of(name: &str) -> Result<u32, IdentityError> {
     find_user(name).map(|account| account.uid)
 }
 
+/// The number of the user that a group's workers become.
+pub(crate) fn user_of(config: &GroupConfig, default: DefaultAccount) -> Result<u32, IdentityError> {
+    let own = Uid::effective();
+    if !own.is_root() {
+        return Ok(own.as_raw());
+    }
+    config.user.as_deref().map_or(Ok(default.uid), uid_of)
+}
+
 pub(crate) fn socket_uid(config: &GroupConfig) -> Result<Option<u32>, String> {
     let name = config.socket_user.as_ref();
     name.map(|name| uid_of(name).map_err(|error| format!("socket-user=: {error}")))

@@ -56,7 +56,7 @@ impl Supervisor {
             uid: new.httpd_uid,
             gid: new.httpd_gid,
         };
-        let problems = self.define_all(new.groups, &new.server, default);
+        let problems = self.define_all(new.groups, &[], &new.server, default);
         self.remove_unused();
         self.retry_early();
         tracing::debug!(
@@ -96,13 +96,13 @@ impl Supervisor {
         };
         self.access.allowed.set(read.httpd.uid);
         self.logs.write_as(read.loaded.settings.log_format);
-        let kept = self
-            .groups
-            .iter()
-            .filter(|(_, group)| read.loaded.keeps(&group.definition.config.origin))
-            .map(|(name, _)| name.clone());
         let new = read.loaded.groups.iter().map(|group| group.name.clone());
-        let groups = kept.chain(new).collect();
+        let mut groups: BTreeSet<String> = new.collect();
+        let kept = self.groups.iter().filter(|(name, group)| {
+            read.loaded.keeps(&group.definition.config.origin) && !groups.contains(*name)
+        });
+        let kept: Vec<String> = kept.map(|(name, _)| name.clone()).collect();
+        groups.extend(kept.iter().cloned());
         let mut problems = read.loaded.problems;
         problems.extend(source.stays_at(&read.loaded.settings.socket, read.httpd));
         self.access.socket = source.socket().map(|(path, _)| path.into());
@@ -114,7 +114,8 @@ impl Supervisor {
             groups,
             ended: false,
         });
-        problems.extend(self.define_all(read.loaded.groups, &ServerFacts::default(), read.httpd));
+        let server = ServerFacts::default();
+        problems.extend(self.define_all(read.loaded.groups, &kept, &server, read.httpd));
         self.remove_unused();
         let summary = format!(
             "{}, {}",
@@ -134,14 +135,17 @@ impl Supervisor {
     }
 
     /// Defines groups, and starts what is to run from the beginning when all of
-    /// them are known: whose sites there are decides how each is kept apart.
+    /// them are known: whose sites there are, with those that are `kept` as they
+    /// are, decides how each is kept apart.
     fn define_all(
         &mut self,
         mut new: Vec<GroupConfig>,
+        kept: &[String],
         server: &ServerFacts,
         default: identity::DefaultAccount,
     ) -> Vec<String> {
-        isolated_groups::keep_apart(&mut new);
+        let kept = kept.iter().filter_map(|name| self.groups.config(name));
+        isolated_groups::keep_apart(&mut new, &kept.collect::<Vec<_>>(), default);
         let (new, refused) = self.within_sites(new, default);
         let names: Vec<String> = new.iter().map(|config| config.name.clone()).collect();
         let mut problems: Vec<String> = new
