@@ -16,7 +16,6 @@ impl Supervisor {
     /// What is ready for a worker that starts now.
     pub(super) fn isolation_places(
         &mut self,
-        id: WorkerId,
         config: &GroupConfig,
     ) -> Result<IsolationPlaces, String> {
         if !config.is_isolated() {
@@ -31,8 +30,14 @@ impl Supervisor {
         places.others.extend(sockets.cloned());
         let files = self.source.iter().map(|source| source.path().to_path_buf());
         places.others.extend(files);
-        self.isolation.awaited.insert(id, config.name.clone());
         Ok(places)
+    }
+
+    /// Its launcher has started, and is to say what is in force.
+    pub(super) fn await_isolation(&mut self, id: WorkerId, config: &GroupConfig) {
+        if config.is_isolated() {
+            self.isolation.awaited.insert(id, config.name.clone());
+        }
     }
 
     /// Something came from a worker or preloader: its first word is its launcher's.

@@ -71,7 +71,7 @@ impl Supervisor {
         first: impl Fn(WorkerSpec) -> ToWorker,
     ) -> Result<Handle, String> {
         let definition = &pending.definition;
-        let places = self.isolation_places(pending.worker, &definition.config)?;
+        let places = self.isolation_places(&definition.config)?;
         let entry = self
             .pools
             .get(&pending.pool)
@@ -110,6 +110,7 @@ impl Supervisor {
             self.worker_events.clone(),
         )
         .map_err(|error| format!("failed to look after the launcher: {error}"))?;
+        self.await_isolation(pending.worker, &definition.config);
         self.resources
             .start_behind(&definition.config.name, handle.pid);
         // Once for the launcher, once for the extension inside Python.
