@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::{FromParent, FromWorker};
 use wsgid_protocol::isolation::IsolationStatus;
+use wsgid_protocol::status::{GroupStatus, Status};
 
 use crate::reexec::reexec;
 use crate::stand_in::{Answer, Httpd, group};
+use crate::standalone::{ask, configured, started, wait};
 
 /// Keeps a note in `/tmp`, and gives what was there.
 const APP: &str = "
@@ -49,6 +51,17 @@ fn directories(httpd: &Httpd) -> Vec<PathBuf> {
     let entries = bases.into_iter().flatten().flatten();
     let ours = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
     ours.map(|entry| entry.path()).collect()
+}
+
+/// Whether a process of this name is its child, also one that has ended.
+fn has_child(name: &str, parent: u32) -> bool {
+    let stats = Path::new("/proc").read_dir().unwrap().flatten();
+    let mut stats = stats.filter_map(|one| std::fs::read_to_string(one.path().join("stat")).ok());
+    stats.any(|stat| {
+        let (named, rest) = stat.rsplit_once(')').unwrap();
+        named.ends_with(&format!("({name}"))
+            && rest.split_whitespace().nth(1) == Some(&parent.to_string())
+    })
 }
 
 #[test]
@@ -90,6 +103,9 @@ fn temporary_files_belong_to_a_group_and_live_as_long() {
         !two.exists()
     });
     assert_eq!(httpd.get("one", &script, "/"), note("xxxx"));
+    httpd.wait("the end of what has removed them", |httpd| {
+        !has_child("rm", httpd.child.id())
+    });
     drop(httpd);
     let mut tries = 0;
     while made.iter().any(|directory| directory.exists()) {
@@ -309,4 +325,58 @@ fn what_a_worker_says_later_of_its_isolation_is_not_believed() {
         status.in_force.contains(&"system-calls".to_owned()),
         "{status:?}"
     );
+}
+
+/// Worker processes of a group of a supervisor on its own.
+fn workers(dir: &Path, group: &str) -> Vec<u32> {
+    let (_, text) = ask(dir, &["status", "--json"]);
+    let status: Status = serde_json::from_str(&text).unwrap();
+    let group = status.groups.iter().find(|one| one.name == group);
+    let workers = group.into_iter().flat_map(GroupStatus::workers);
+    workers.map(|worker| worker.pid).collect()
+}
+
+#[test]
+fn a_mistake_of_one_site_leaves_the_workers_of_others() {
+    let temporary = configured(0o755, "def application(environ, start_response): pass\n");
+    let dir = temporary.path().to_path_buf();
+    // Neither lies beside the other.
+    let home = |name: &str| {
+        let home = dir.join("homes").join(name).join("home");
+        std::fs::create_dir_all(&home).unwrap();
+        std::fs::copy(dir.join("app.py"), home.join("app.py")).unwrap();
+        home.display().to_string()
+    };
+    let site = |name: &str, home: &str, more: &str| {
+        let text = format!(
+            "[group.{name}]\nuser = '#{}'\nisolation = 'private'\nhome = '{home}'\n\
+             scripts = ['{home}/app.py']\n{more}",
+            crate::stand_in::nobody()
+        );
+        std::fs::write(dir.join(format!("sites/{name}.toml")), text).unwrap();
+    };
+    let (a, b) = (home("a"), home("b"));
+    site("a", &a, "");
+    site("b", &b, "");
+    let _supervisor = started(temporary, &[]);
+    wait("a worker of a", || {
+        ask(&dir, &["status"]).1.matches(" ready ").count() == 2
+    });
+    let before = workers(&dir, "a");
+    assert_eq!(before.len(), 1);
+    site("b", &b, "thread = 4\n");
+    let (code, said) = ask(&dir, &["reload"]);
+    assert!(code == 7 && said.contains("`threads`"), "{code} {said}");
+    assert_eq!(workers(&dir, "a"), before, "b stays where it was");
+    site("b", &b, "");
+    assert_eq!(ask(&dir, &["reload"]).0, 0);
+    assert_eq!(workers(&dir, "a"), before);
+    // What counts is where others are.
+    let c = home("c");
+    site("b", &c, "");
+    assert_eq!(ask(&dir, &["reload"]).0, 0);
+    wait("another worker of a", || {
+        let now = workers(&dir, "a");
+        now.len() == 1 && now != before
+    });
 }
