@@ -148,6 +148,7 @@ walks! {
     root_reloading "docs/reloading.md";
     root_deploying "docs/deploying.md";
     root_probes "docs/probes.md";
+    root_isolation "docs/isolation.md";
     root_tuning "docs/tuning.md";
     root_tracing "docs/tracing.md";
     root_troubleshooting "docs/troubleshooting.md";
