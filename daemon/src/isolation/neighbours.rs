@@ -348,7 +348,7 @@ mod tests {
         for config in &sites {
             assert_eq!(neighbours.far_from(config), Vec::<PathBuf>::new());
         }
-        // A look at each pair takes minutes in a build like this.
+        // A look at each pair takes half a minute in a build like this.
         let took = begun.elapsed();
         assert!(took.as_secs() < 10, "{took:?}");
     }
