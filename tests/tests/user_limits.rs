@@ -298,6 +298,13 @@ fn root_worker_processes_of_a_user_are_shared_among_its_groups() {
     });
 }
 
+/// The control group of this user that a process is below.
+fn of_its_user(pid: Pid, controller: &str, user: &TestUser) -> Option<PathBuf> {
+    let own = directory(pid, controller);
+    let parent = own.parent().filter(|parent| is_of(parent, user));
+    parent.map(Path::to_owned)
+}
+
 #[test]
 fn root_bounds_of_a_user_come_and_go_without_a_restart() {
     case(Limit::seconds(180), || {
@@ -323,12 +330,7 @@ fn root_bounds_of_a_user_come_and_go_without_a_restart() {
         };
         server.limit(&limit(200));
         assert_eq!(server.command(&["reload"]).0, 0);
-        let parent = |pid: Pid, controller: &str| {
-            let own = directory(pid, controller);
-            own.parent()
-                .filter(|parent| is_of(parent, one))
-                .map(Path::to_owned)
-        };
+        let parent = |pid: Pid, controller: &str| of_its_user(pid, controller, one);
         for pid in [a, b] {
             for controller in ["memory", "pids", "cpu"] {
                 eventually("its user's control group", SOON, || parent(pid, controller));

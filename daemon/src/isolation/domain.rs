@@ -13,7 +13,7 @@ use wsgid_protocol::GroupConfig;
 use wsgid_protocol::control::Identity;
 use wsgid_protocol::isolation::Isolation;
 
-use super::mounts::{is_directory, open_path};
+use super::handles::{is_directory, open_path};
 use super::part::{Lack, Part};
 use super::view::{READABLE, Shown, TEMPORARY};
 use crate::sys;

@@ -4,7 +4,9 @@
 //! two steps, before and after they become the site's user; what the supervisor makes
 //! ready is in `temporary` and `neighbours`. Knows nothing of pools and requests.
 
+mod devices;
 mod domain;
+mod handles;
 pub(crate) mod log_place;
 mod mounts;
 pub(crate) mod neighbours;

@@ -4,14 +4,14 @@
 //! link, and never opened; directories are made only in what was mounted here before, or
 //! in directories that are ours.
 
-use std::fs::{File, create_dir, write};
+use std::fs::write;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{OFlag, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, SFlag, mkdirat, mknodat};
@@ -19,6 +19,8 @@ use nix::unistd::{getegid, geteuid, symlinkat};
 use wsgid_protocol::control::Identity;
 use wsgid_protocol::isolation::IsolationPlaces;
 
+use super::devices::{self, COVER_OPTIONS};
+use super::handles::{is_directory, kind_of, open_path};
 use super::part::{Lack, Part};
 use super::view::{TEMPORARY, View};
 use super::wants::Wants;
@@ -26,8 +28,6 @@ use crate::sys::{self, NO_DEVICES, NO_SUID, READ_ONLY};
 use crate::user_rights::as_user;
 
 const NOTHING: Option<&str> = None;
-/// What a covering file system may hold: names only.
-const COVER_OPTIONS: &str = "mode=0755,size=1m,nr_inodes=4096";
 
 /// A file system of its own for this process; as an ordinary user, by way of a user name
 /// space in which that user is itself.
@@ -137,7 +137,7 @@ impl Change<'_> {
             parts.push(("protect-home", Ok(())));
         }
         if self.wants.devices {
-            parts.push(("private-devices", make_devices()));
+            parts.push(("private-devices", devices::make()));
         }
         if keeps_system {
             let root = open_path(Path::new("/"))?;
@@ -372,63 +372,6 @@ impl Change<'_> {
     }
 }
 
-/// A `/dev` with what every program needs. Where it cannot be had, that of the system
-/// stays.
-fn make_devices() -> Result<(), Lack> {
-    const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-    let mut nodes = Vec::new();
-    for name in DEVICES {
-        let node = sys::open_tree(open_path(&Path::new("/dev").join(name))?.as_fd())?;
-        nodes.push((name, node));
-    }
-    let log = Path::new("/dev/log");
-    let log_link = log.read_link().ok();
-    if log_link.is_none()
-        && let Ok(at) = open_path(log)
-    {
-        nodes.push(("log", sys::open_tree(at.as_fd())?));
-    }
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    mount(
-        Some("tmpfs"),
-        "/dev",
-        Some("tmpfs"),
-        flags,
-        Some(COVER_OPTIONS),
-    )?;
-    let filled = fill_devices(&nodes, log_link.as_deref());
-    if filled.is_err() {
-        umount2("/dev", MntFlags::MNT_DETACH)?;
-    }
-    Ok(filled?)
-}
-
-fn fill_devices(nodes: &[(&str, OwnedFd)], log: Option<&Path>) -> io::Result<()> {
-    let dev = Path::new("/dev");
-    for (name, node) in nodes {
-        File::create(dev.join(name))?;
-        sys::move_mount(node.as_fd(), open_path(&dev.join(name))?.as_fd())?;
-    }
-    if let Some(target) = log {
-        symlink(target, dev.join("log"))?;
-    }
-    for (name, target) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
-    ] {
-        symlink(target, dev.join(name))?;
-    }
-    create_dir(dev.join("shm"))?;
-    create_dir(dev.join("pts"))?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
-    let options = Some("newinstance,ptmxmode=0666,mode=620");
-    mount(Some("devpts"), "/dev/pts", Some("devpts"), flags, options)?;
-    Ok(())
-}
-
 /// Shows only processes that could be traced: none of another domain (`domain`).
 fn mount_proc() -> Result<(), Lack> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
@@ -437,24 +380,8 @@ fn mount_proc() -> Result<(), Lack> {
     Ok(())
 }
 
-/// A handle of a file or directory that is not opened, without following any link.
-pub(super) fn open_path(path: &Path) -> io::Result<OwnedFd> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_PATH | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
-        .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    Ok(openat2(AT_FDCWD, path, how)?)
-}
-
 fn proc_path(fd: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
-}
-
-pub(super) fn is_directory(fd: &OwnedFd) -> bool {
-    kind_of(fd).is_ok_and(|kind| kind.is_dir())
-}
-
-fn kind_of(fd: &OwnedFd) -> io::Result<std::fs::Metadata> {
-    File::from(fd.try_clone()?).metadata()
 }
 
 /// Makes the directories from `root` (which is at `at`) to `path`, and there a directory or

@@ -3,6 +3,7 @@
 //! `mounts` carries it out, `domain` has the kernel hold it once more.
 
 pub(super) mod links;
+mod own;
 mod python;
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,12 @@ use wsgid_protocol::control::Identity;
 use wsgid_protocol::isolation::{Isolation, IsolationPlaces};
 
 use super::neighbours::{
-    COVERS, Hiding, directory_beside, hiding_of, is_above_system, is_below, is_covered, own_roots,
+    COVERS, Hiding, hiding_of, is_above_system, is_below, is_covered, own_roots,
 };
 use super::wants::Wants;
 use crate::user_rights::as_user;
-use links::{Resolved, Written, resolve, resolve_trusted, where_it_is};
+use links::{Resolved, Written, resolve, resolve_trusted};
+use own::{directories_beside, script_directories, written_by};
 
 /// Where a site has directories of its own.
 pub(super) const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
@@ -134,19 +136,6 @@ struct Finder {
     keeping_rest: Vec<PathBuf>,
     /// What the site writes.
     written: Written,
-}
-
-/// What a site writes, with the option that has to be right.
-fn written_by(config: &GroupConfig) -> Vec<(Option<&'static str>, PathBuf)> {
-    let home = config.home.as_ref().map(|_| "home=");
-    let own = config.home.clone();
-    let own = own.map_or_else(|| script_directories(config), |home| vec![home]);
-    let own = own.into_iter().map(|path| (home, path));
-    let named = config.read_write_paths.iter().cloned();
-    let named = named.map(|path| (Some("read-write-paths="), path));
-    let eggs = config.python_eggs.iter().cloned().map(|path| (None, path));
-    let may_write = config.isolation != Isolation::Strict;
-    own.filter(|_| may_write).chain(named).chain(eggs).collect()
 }
 
 impl Finder {
@@ -458,42 +447,6 @@ impl Finder {
         view.shown.sort_by_key(|one| depth(&one.path));
         self.view
     }
-}
-
-/// Where its scripts are: a directory of scripts is one itself.
-fn script_directories(config: &GroupConfig) -> Vec<PathBuf> {
-    let places = config.script_places().into_iter();
-    places
-        .filter_map(|place| {
-            if place.is_dir() {
-                return Some(place);
-            }
-            // A script may be named with something behind it.
-            let mut above = place.ancestors().skip(1);
-            above.find(|one| one.is_dir()).map(Path::to_path_buf)
-        })
-        .collect()
-}
-
-/// The directories beside one of the site's own, as it is named and where it leads.
-fn directories_beside(own: &Path) -> Vec<PathBuf> {
-    let Some(named) = where_it_is(own) else {
-        return Vec::new();
-    };
-    let leads_to = resolve(own).map_or_else(|_| named.clone(), |found| found.path);
-    // The directory of a link that each deployment exchanges is the site's.
-    let around = if named.is_symlink() {
-        named.parent()
-    } else {
-        None
-    };
-    let around = around.unwrap_or(&named);
-    let elsewhere = Some(&leads_to).filter(|path| !is_below(path, around));
-    let all = [Some(around), elsewhere.map(PathBuf::as_path)];
-    all.into_iter()
-        .flatten()
-        .filter_map(directory_beside)
-        .collect()
 }
 
 fn depth(path: &Path) -> usize {
