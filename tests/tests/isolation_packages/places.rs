@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -28,8 +29,13 @@ const ALL: [&str; 9] = [
     "logging",
 ];
 
-/// No other program listens here.
-const NAME_SERVER: &str = "127.83.0.1";
+/// An address of this machine where no other program listens, nor another case.
+fn name_server() -> String {
+    static CASES: AtomicU32 = AtomicU32::new(1);
+    let case = CASES.fetch_add(1, Ordering::Relaxed);
+    let process = std::process::id() % 200 + 1;
+    format!("127.83.{process}.{case}")
+}
 
 /// Where services of the system listen, and those that answer who a user is.
 const STREAMS: [&str; 7] = [
@@ -116,8 +122,9 @@ fn own_python() -> &'static Python {
 /// The machine, for this thread; the servers on it, and the system's log.
 fn machine() -> Option<(Peers, UnixDatagram)> {
     let users = users::three()?;
+    let names = name_server();
     let machine = MACHINE
-        .replace("NAMES", NAME_SERVER)
+        .replace("NAMES", &names)
         .replace("STREAMS", &STREAMS.join(" "))
         .replace("PYTHON", &own_python().home.display().to_string())
         .replace("SPOOL", SPOOL)
@@ -127,7 +134,7 @@ fn machine() -> Option<(Peers, UnixDatagram)> {
     }
     let log = UnixDatagram::bind(SYSTEM_LOG).expect("the socket is free");
     fs::set_permissions(SYSTEM_LOG, fs::Permissions::from_mode(0o666)).expect("it was just made");
-    let peers = Peers::start("/run/%", &[&[NAME_SERVER], &STREAMS[..]].concat());
+    let peers = Peers::start("/run/%", &[&[names.as_str()], &STREAMS[..]].concat());
     Some((peers, log))
 }
 
