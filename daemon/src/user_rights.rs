@@ -9,8 +9,12 @@ use wsgid_protocol::control::Identity;
 
 use crate::sys::set_thread_groups;
 
-/// Does one thing with the rights of a user; for this thread alone.
+/// Does one thing with the rights of a user, for this thread alone; as ourselves where we are
+/// that user, or have become it.
 pub(crate) fn as_user<T>(who: &Identity, act: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    if !who.change || !geteuid().is_root() {
+        return act();
+    }
     let own: Vec<u32> = getgroups()?.into_iter().map(Gid::as_raw).collect();
     set_thread_groups(&who.groups)?;
     let uid = Uid::from_raw(who.uid);

@@ -31,7 +31,7 @@ pub(super) fn enter(
     config: &GroupConfig,
     shown: &[Shown],
     program: Option<&Path>,
-    who: Option<&Identity>,
+    who: &Identity,
 ) -> Vec<Part> {
     let wanted = wanted(config);
     if wanted.is_empty() {
@@ -71,7 +71,7 @@ fn wanted(config: &GroupConfig) -> Vec<(&'static str, i32, &'static str)> {
 fn confine(
     config: &GroupConfig,
     shown: &[Shown],
-    (program, who): (Option<&Path>, Option<&Identity>),
+    (program, who): (Option<&Path>, &Identity),
     version: i32,
 ) -> Result<(), Lack> {
     let is_strict = config.isolation == Isolation::Strict;
@@ -135,13 +135,10 @@ fn allow_files(mut rules: RulesetCreated, program: Option<&Path>) -> Result<Rule
 fn allow_own(
     mut rules: RulesetCreated,
     shown: &[Shown],
-    who: Option<&Identity>,
+    who: &Identity,
 ) -> Result<RulesetCreated, Lack> {
     for one in shown.iter().filter(|one| !one.is_rest) {
-        let found = match who {
-            Some(who) => as_user(who, || open_path(&one.path)),
-            None => open_path(&one.path),
-        };
+        let found = as_user(who, || open_path(&one.path));
         let access = if one.writable {
             AccessFs::from_all(NEWEST)
         } else {

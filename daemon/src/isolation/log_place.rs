@@ -20,7 +20,7 @@ pub(crate) fn place_of_log(
     log: &Path,
     identity: &Identity,
 ) -> io::Result<PathBuf> {
-    let look = || {
+    as_user(identity, || {
         let (Some(directory), Some(name)) = (log.parent(), log.file_name()) else {
             return Err(io::Error::other("it is no path of a file"));
         };
@@ -36,12 +36,7 @@ pub(crate) fn place_of_log(
             ))),
             _ => Ok(found.path.join(name)),
         }
-    };
-    if identity.change {
-        as_user(identity, look)
-    } else {
-        look()
-    }
+    })
 }
 
 #[cfg(test)]

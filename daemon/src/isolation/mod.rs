@@ -147,8 +147,8 @@ impl<'a> Isolated<'a> {
     /// # Errors
     /// In words, if the process must not go on.
     pub(crate) fn confine(&mut self) -> Result<(), String> {
-        let who = Some(self.identity).filter(|who| who.change && geteuid().is_root());
-        for (name, outcome) in domain::enter(self.config, &self.reached, self.program, who) {
+        let (program, who) = (self.program, self.identity);
+        for (name, outcome) in domain::enter(self.config, &self.reached, program, who) {
             self.note(name, outcome)?;
         }
         for (name, outcome) in system_calls::restrict(self.config) {

@@ -29,12 +29,7 @@ pub(crate) fn open_without_links_as(path: &Path, who: &Identity) -> io::Result<F
         .flags(flags | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)
         .mode(Mode::from_bits_truncate(0o640))
         .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let open = || Ok(File::from(openat2(AT_FDCWD, path, how)?));
-    regular(if who.change {
-        as_user(who, open)
-    } else {
-        open()
-    }?)
+    regular(as_user(who, || Ok(openat2(AT_FDCWD, path, how)?.into()))?)
 }
 
 /// Opens `path` for reading as `who`; as ourselves if that is not known.
@@ -45,11 +40,8 @@ pub(crate) fn read_as(path: &Path, who: Option<&Identity>) -> io::Result<File> {
 fn open(options: &mut OpenOptions, path: &Path, who: Option<&Identity>) -> io::Result<File> {
     // Neither a link nor a FIFO without a reader may hold root up.
     options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = match who.filter(|who| who.change) {
-        None => options.open(path),
-        Some(who) => as_user(who, || options.open(path)),
-    }?;
-    regular(file)
+    let open = || options.open(path);
+    regular(who.map_or_else(open, |who| as_user(who, open))?)
 }
 
 fn regular(file: File) -> io::Result<File> {

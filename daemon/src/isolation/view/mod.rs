@@ -112,16 +112,11 @@ impl View {
         places: &IsolationPlaces,
         wants: Wants,
     ) -> Result<Self, String> {
-        let look = || {
+        let found = as_user(identity, || {
             let mut finder = Finder::new(config, places, wants);
             finder.name_all(config).map_err(io::Error::other)?;
             Ok(finder.finish(identity))
-        };
-        let found = if identity.change {
-            as_user(identity, look)
-        } else {
-            look()
-        };
+        });
         found.map_err(|error| error.to_string())
     }
 }
