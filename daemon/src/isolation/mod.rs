@@ -27,8 +27,6 @@ use wsgid_protocol::isolation::{Isolation, IsolationPlaces, IsolationReport};
 use part::Lack;
 use wants::Wants;
 
-use crate::sys;
-
 /// A process that is about to be kept apart.
 pub(crate) struct Isolated<'a> {
     config: &'a GroupConfig,
@@ -73,10 +71,6 @@ impl<'a> Isolated<'a> {
     pub(crate) fn enter(&mut self) -> Result<(), String> {
         if self.config.chroot.is_some() {
             return Err("chroot= and isolation exclude each other: leave one of them out".into());
-        }
-        if geteuid().is_root() && self.identity.change {
-            // Before the filter that refuses it.
-            sys::leave_keyring().map_err(|error| format!("the session keyring: {error}"))?;
         }
         let has_preset = self.config.isolation > Isolation::None;
         if has_preset || self.wants.any(self.config) {

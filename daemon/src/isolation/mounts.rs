@@ -67,6 +67,12 @@ pub(super) fn leave_ipc() -> io::Result<()> {
     Ok(unshare(CloneFlags::CLONE_NEWIPC)?)
 }
 
+/// A tree that is put in its place at the end.
+struct Tree {
+    path: PathBuf,
+    tree: OwnedFd,
+}
+
 impl Tree {
     fn of(path: &str) -> Result<Self, Lack> {
         Ok(Self {
@@ -74,12 +80,6 @@ impl Tree {
             path: path.into(),
         })
     }
-}
-
-/// A tree that is put in its place at the end.
-struct Tree {
-    path: PathBuf,
-    tree: OwnedFd,
 }
 
 /// Makes the view.
@@ -120,8 +120,8 @@ impl Change<'_> {
     fn make(mut self, parts: &mut Vec<Part>) -> Result<(), Lack> {
         // Copies of all that stays come first, with the properties that they have now.
         let hidden = self.prepare_hidden()?;
-        self.take_temporary()?;
         self.take_shown()?;
+        self.take_temporary()?;
         let keeps_system = self.wants.system;
         if keeps_system && !self.wants.devices {
             self.take("/dev")?;
@@ -190,12 +190,8 @@ impl Change<'_> {
             let directory = open_path(&source)?;
             let below = |shown: &&super::view::Shown| shown.path.starts_with(path);
             for shown in self.view.shown.iter().filter(below) {
-                make_place(
-                    &directory,
-                    Path::new(path),
-                    &shown.path,
-                    shown.path.is_dir(),
-                )?;
+                let is_directory = self.is_directory(&shown.path);
+                make_place(&directory, Path::new(path), &shown.path, is_directory)?;
             }
             for (place, target) in &self.view.links {
                 if place.starts_with(path) {

@@ -128,8 +128,12 @@ fn prepare(args: &WorkerExec) -> Result<Command, Failed> {
             .enter()
             .map_err(|why| Failed(launcher::ISOLATION, why))?;
     }
-    // Without `no_new_privs` it takes a privilege.
+    // Without `no_new_privs` it takes a privilege, and refuses to leave the keyring.
     if !config.no_new_privileges {
+        if isolated.is_some() && identity.change {
+            sys::leave_keyring()
+                .or_fail(launcher::IDENTITY, "failed to leave the session keyring")?;
+        }
         confine(&mut isolated)?;
     }
     privilege::drop_privileges(identity)

@@ -150,15 +150,16 @@ impl Finder {
             let covers = covers.filter_map(|cover| Some(resolve(&cover).ok()?.path));
             finder.view.covers = covers.filter(|cover| cover.is_dir()).collect();
             let named = places.others.iter().chain(&config.apart_from);
+            let own = config.own_paths();
             for path in named {
-                finder.hide_from(path, config);
+                finder.hide_from(path, &own);
             }
         }
         finder
     }
 
     /// Hides something of others: where it is, and where it leads.
-    fn hide_from(&mut self, path: &Path, config: &GroupConfig) {
+    fn hide_from(&mut self, path: &Path, own: &[PathBuf]) {
         // Only through links of root's: the others are made by whoever they belong to.
         let named = path
             .parent()
@@ -166,7 +167,6 @@ impl Finder {
             .zip(path.file_name());
         let named = named.map(|(directory, name)| directory.join(name));
         let leads_to = resolve_trusted(path);
-        let own = config.own_paths();
         for path in named.into_iter().chain(leads_to) {
             let is_inside_own = |directory: &Path| own.iter().any(|one| is_below(directory, one));
             match hiding_of(&path) {
@@ -297,26 +297,24 @@ impl Finder {
         places.find(|place| may_write(place)).cloned()
     }
 
+    /// In whose place the site sees something else.
+    fn covered(&self) -> impl Iterator<Item = &Path> {
+        let covers = self.view.covers.iter().chain(&self.others);
+        let temporary = TEMPORARY.map(Path::new).into_iter();
+        let temporary = temporary.filter(|_| self.wants.tmp);
+        covers.map(PathBuf::as_path).chain(temporary)
+    }
+
     /// Whether nothing of it would be seen by itself.
     fn is_hidden(&self, path: &Path) -> bool {
-        let covers = self.view.covers.iter().chain(&self.others);
-        let temporary = TEMPORARY.map(Path::new);
-        let temporary = temporary.into_iter().filter(|_| self.wants.tmp);
-        let mut all = covers.map(PathBuf::as_path).chain(temporary);
-        all.any(|one| is_below(path, one))
+        self.covered().any(|one| is_below(path, one))
     }
 
     /// Whether a path is reached as it is, without another word.
     fn reaches(&self, path: &Path, writable: bool) -> bool {
-        let nearest = self.nearest(path);
-        let covers = self.view.covers.iter().chain(&self.others);
-        let mut covers: Vec<&Path> = covers.map(PathBuf::as_path).collect();
-        if self.wants.tmp {
-            covers.extend(TEMPORARY.map(Path::new));
-        }
-        let covers = covers.into_iter().filter(|cover| is_below(path, cover));
+        let covers = self.covered().filter(|cover| is_below(path, cover));
         let cover = covers.map(depth).max();
-        match nearest {
+        match self.nearest(path) {
             Some(one) if cover <= Some(depth(&one.path)) => one.writable || !writable,
             _ if cover.is_some() => false,
             _ if self.is_strict => !writable && is_of_system(path),
@@ -369,9 +367,7 @@ impl Finder {
 
     /// Whether more than this site has its place there.
     fn holds_others(&self, directory: &Path) -> bool {
-        let covers = self.view.covers.iter().chain(&self.others);
-        let temporary = TEMPORARY.map(Path::new);
-        let mut all = covers.map(PathBuf::as_path).chain(temporary);
+        let mut all = self.covered().chain(TEMPORARY.map(Path::new));
         all.any(|one| is_below(one, directory))
     }
 
