@@ -86,101 +86,139 @@ const NEW_TIME: u64 = 0x80;
 
 /// Restricts this process, and what it starts.
 pub(super) fn restrict(config: &GroupConfig) -> Vec<Part> {
-    let mut parts = Vec::new();
-    if config.isolation > Isolation::None {
-        parts.push(("system-calls", refuse_calls(config)));
+    let programs = programs(config);
+    if programs.is_empty() {
+        return Vec::new();
     }
-    let families: Vec<&str> = match &*config.restrict_address_families {
-        [] if config.isolation == Isolation::Strict => USUAL_FAMILIES.to_vec(),
-        named => named.iter().map(String::as_str).collect(),
-    };
-    if !families.is_empty() {
-        parts.push(("restrict-address-families", allow_families(&families)));
-    }
-    if !config.connect_ports.is_empty() {
-        parts.push(("connections", refuse_other_connections()));
-    }
-    let is_by_sockets = !families.is_empty() || !config.connect_ports.is_empty();
-    let is_allowed = config
-        .allow_system_calls
-        .iter()
-        .any(|name| name == "io_uring_setup");
-    if is_by_sockets && config.isolation == Isolation::None && !is_allowed {
-        // It makes sockets and connects them, and no filter sees it.
-        parts.push(("io_uring", refuse_rings()));
-    }
-    parts
+    // What all of them rest on.
+    let before = install(&without_other_numbers());
+    let before = before.map_err(|(Lack::Kernel(why) | Lack::Definition(why))| why);
+    let parts = programs.into_iter().map(|(name, program)| {
+        let rests = before.as_ref().map_err(|why| Lack::Kernel(why.clone()));
+        let installed = rests.and_then(|()| install(&program?));
+        (name, installed)
+    });
+    parts.collect()
 }
 
-fn refuse_calls(config: &GroupConfig) -> Result<(), Lack> {
-    install(&refusing(&config.allow_system_calls)?)?;
-    install(&without_other_numbers())
+/// The programs of the kernel that a definition asks for, by the names of its parts.
+fn programs(config: &GroupConfig) -> Vec<(&'static str, Result<BpfProgram, Lack>)> {
+    let mut programs = Vec::new();
+    let has_preset = config.isolation > Isolation::None;
+    let families = families(config);
+    let restricts_ports = !config.connect_ports.is_empty();
+    let mut allowed = config.allow_system_calls.iter();
+    if has_preset {
+        programs.push(("system-calls", refusing(&config.allow_system_calls)));
+    }
+    if !families.is_empty() {
+        programs.push(("restrict-address-families", allowing_families(&families)));
+    }
+    if restricts_ports {
+        programs.push(("connections", refusing_other_connections()));
+    }
+    let is_by_sockets = !families.is_empty() || restricts_ports;
+    if is_by_sockets && !has_preset && !allowed.any(|name| name == "io_uring_setup") {
+        // It makes sockets and connects them, and no filter sees it.
+        programs.push(("io_uring", refusing_rings()));
+    }
+    programs
+}
+
+/// The families of sockets that may be made; none named: all.
+pub(crate) fn families(config: &GroupConfig) -> Vec<&str> {
+    match &*config.restrict_address_families {
+        [] if config.isolation == Isolation::Strict => USUAL_FAMILIES.to_vec(),
+        named => named.iter().map(String::as_str).collect(),
+    }
 }
 
 /// Refuses all calls of the table but those that are allowed.
 fn refusing(allowed: &[String]) -> Result<BpfProgram, Lack> {
-    let mut rules = BTreeMap::new();
+    let mut all = BTreeMap::new();
     for (name, number) in NUMBERS {
         if !allowed.iter().any(|one| one == name) {
-            rules.insert(*number, conditions(name)?);
+            all.insert(*number, rules(name)?);
         }
     }
-    if rules.contains_key(&libc::SYS_unshare) {
-        rules.insert(libc::SYS_clone, any_bit(0, NAME_SPACES & !NEW_TIME)?);
+    if all.contains_key(&libc::SYS_unshare) {
+        all.insert(libc::SYS_clone, rules("clone")?);
     }
-    compile(rules, libc::EPERM)
+    compile(all, libc::EPERM)
 }
 
-/// When a call of the table is refused; always, without a condition.
-fn conditions(name: &str) -> Result<Vec<SeccompRule>, Lack> {
+/// When a call is refused.
+enum When {
+    /// Where each of these arguments, its lower half or the whole, is another number.
+    Differ(&'static [(u8, Len, u64)]),
+    /// Where an argument has one of these bits.
+    AnyBit(u8, u64),
+}
+
+/// When a call of the table is refused: always, if nothing is said.
+fn conditions(name: &str) -> &'static [When] {
+    use When::{AnyBit, Differ};
+    const USUAL_POLICY: u64 = libc::SCHED_OTHER.unsigned_abs() as u64;
+    const PROCESS: u64 = libc::PRIO_PROCESS as u64;
+    const IO_PROCESS: u64 = 1;
     // The thread that calls is 0 in all of these; whoever else is meant may be of
     // another site.
-    let are_not = |arguments: &[(u8, Len, u64)]| {
-        let conditions = arguments.iter().map(|(argument, length, value)| {
-            SeccompCondition::new(*argument, length.clone(), Op::Ne, *value).map_err(wrong)
-        });
-        SeccompRule::new(conditions.collect::<Result<_, _>>()?).map_err(wrong)
-    };
-    let is_not = |argument, value| are_not(&[(argument, Len::Dword, value)]);
-    let is_other = (0, Len::Dword, 0);
-    Ok(match name {
+    match name {
         // With a new limit: to read those of others harms nobody.
-        "prlimit64" => vec![are_not(&[is_other, (2, Len::Qword, 0)])?],
+        "prlimit64" => &[Differ(&[(0, Len::Dword, 0), (2, Len::Qword, 0)])],
         // To another policy than the usual one, which libraries set for threads of their own.
-        "sched_setscheduler" => {
-            let usual = u64::from(libc::SCHED_OTHER.unsigned_abs());
-            vec![are_not(&[is_other, (1, Len::Dword, usual)])?]
+        "sched_setscheduler" => &[Differ(&[(0, Len::Dword, 0), (1, Len::Dword, USUAL_POLICY)])],
+        "sched_setaffinity" | "sched_setattr" | "sched_setparam" | "move_pages" => {
+            &[Differ(&[(0, Len::Dword, 0)])]
         }
-        "sched_setaffinity" | "sched_setattr" | "sched_setparam" => vec![is_not(0, 0)?],
-        "setpriority" => vec![is_not(0, libc::PRIO_PROCESS.into())?, is_not(1, 0)?],
-        // IOPRIO_WHO_PROCESS.
-        "ioprio_set" => vec![is_not(0, 1)?, is_not(1, 0)?],
-        "move_pages" => vec![is_not(0, 0)?],
-        "unshare" => any_bit(0, NAME_SPACES)?,
-        _ => Vec::new(),
-    })
+        "setpriority" => &[
+            Differ(&[(0, Len::Dword, PROCESS)]),
+            Differ(&[(1, Len::Dword, 0)]),
+        ],
+        "ioprio_set" => &[
+            Differ(&[(0, Len::Dword, IO_PROCESS)]),
+            Differ(&[(1, Len::Dword, 0)]),
+        ],
+        "unshare" => &[AnyBit(0, NAME_SPACES)],
+        "clone" => &[AnyBit(0, NAME_SPACES & !NEW_TIME)],
+        _ => &[],
+    }
 }
 
-/// The name of a call that is refused unless it is allowed, if it is one: by number and
-/// arguments, as `conditions` has it.
-pub(crate) fn refused(number: u64, arguments: [u64; 6]) -> Option<&'static str> {
-    let half = |at: usize| arguments[at] & u64::from(u32::MAX);
-    let number = i64::try_from(number).ok()?;
-    if number == libc::SYS_clone {
-        return (arguments[0] & NAME_SPACES & !NEW_TIME != 0).then_some("unshare");
+impl When {
+    fn holds(&self, arguments: [u64; 6]) -> bool {
+        match self {
+            Self::Differ(all) => all.iter().all(|(argument, length, value)| {
+                let given = arguments[usize::from(*argument)];
+                let given = match length {
+                    Len::Dword => given & u64::from(u32::MAX),
+                    Len::Qword => given,
+                };
+                given != *value
+            }),
+            Self::AnyBit(argument, bits) => arguments[usize::from(*argument)] & bits != 0,
+        }
     }
-    let (name, _) = NUMBERS.iter().find(|(_, one)| *one == number)?;
-    let is_other = half(0) != 0;
-    let is_refused = match *name {
-        "prlimit64" => is_other && arguments[2] != 0,
-        "sched_setscheduler" => is_other && half(1) != u64::from(libc::SCHED_OTHER.unsigned_abs()),
-        "sched_setaffinity" | "sched_setattr" | "sched_setparam" | "move_pages" => is_other,
-        "setpriority" => half(0) != u64::from(libc::PRIO_PROCESS) || half(1) != 0,
-        "ioprio_set" => half(0) != 1 || half(1) != 0,
-        "unshare" => arguments[0] & NAME_SPACES != 0,
-        _ => true,
-    };
-    is_refused.then_some(name)
+
+    /// As the kernel's program has it.
+    fn rules(&self) -> Result<Vec<SeccompRule>, Lack> {
+        match self {
+            Self::Differ(all) => {
+                let conditions = all.iter().map(|(argument, length, value)| {
+                    SeccompCondition::new(*argument, length.clone(), Op::Ne, *value)
+                });
+                let conditions: Result<Vec<_>, _> = conditions.collect();
+                let rule = conditions.and_then(SeccompRule::new);
+                Ok(vec![rule.map_err(wrong)?])
+            }
+            Self::AnyBit(argument, bits) => any_bit(*argument, *bits),
+        }
+    }
+}
+
+fn rules(name: &str) -> Result<Vec<SeccompRule>, Lack> {
+    let each: Result<Vec<_>, Lack> = conditions(name).iter().map(When::rules).collect();
+    Ok(each?.concat())
 }
 
 /// A rule for each bit, since a rule compares what is left under a mask with one value.
@@ -195,7 +233,22 @@ fn any_bit(argument: u8, bits: u64) -> Result<Vec<SeccompRule>, Lack> {
         .collect()
 }
 
-fn allow_families(names: &[&str]) -> Result<(), Lack> {
+/// The name of a call that is refused unless it is allowed, if it is one: by number and
+/// arguments.
+pub(crate) fn refused(number: u64, arguments: [u64; 6]) -> Option<&'static str> {
+    let number = i64::try_from(number).ok()?;
+    let (called, allowed_by) = if number == libc::SYS_clone {
+        ("clone", "unshare")
+    } else {
+        let (name, _) = NUMBERS.iter().find(|(_, one)| *one == number)?;
+        (*name, *name)
+    };
+    let when = conditions(called);
+    let is_refused = when.is_empty() || when.iter().any(|one| one.holds(arguments));
+    is_refused.then_some(allowed_by)
+}
+
+fn allowing_families(names: &[&str]) -> Result<BpfProgram, Lack> {
     let numbers = names.iter().filter_map(|name| family(name));
     let others = numbers.map(|number| {
         let number = u64::from(number.unsigned_abs());
@@ -204,20 +257,17 @@ fn allow_families(names: &[&str]) -> Result<(), Lack> {
     let none_of_them = SeccompRule::new(others.collect::<Result<_, _>>()?).map_err(wrong)?;
     let calls = [libc::SYS_socket, libc::SYS_socketpair];
     let rules = calls.map(|call| (call, vec![none_of_them.clone()]));
-    install(&compile(rules.into(), libc::EAFNOSUPPORT)?)?;
-    // As often as it is installed, it is the same.
-    install(&without_other_numbers())
+    compile(rules.into(), libc::EAFNOSUPPORT)
 }
 
-fn refuse_rings() -> Result<(), Lack> {
+fn refusing_rings() -> Result<BpfProgram, Lack> {
     let rules = BTreeMap::from([(libc::SYS_io_uring_setup, Vec::new())]);
-    install(&compile(rules, libc::EPERM)?)?;
-    install(&without_other_numbers())
+    compile(rules, libc::EPERM)
 }
 
 /// What connects to a port without `connect` of a TCP socket: other protocols over TCP, and
 /// data that is sent with the connection.
-fn refuse_other_connections() -> Result<(), Lack> {
+fn refusing_other_connections() -> Result<BpfProgram, Lack> {
     const MPTCP: u64 = 262;
     const SMC: u64 = 256;
     let fast_open = u64::from(libc::MSG_FASTOPEN.unsigned_abs());
@@ -233,8 +283,7 @@ fn refuse_other_connections() -> Result<(), Lack> {
     ] {
         rules.insert(call, any_bit(flags, fast_open)?);
     }
-    install(&compile(rules, libc::EACCES)?)?;
-    install(&without_other_numbers())
+    compile(rules, libc::EACCES)
 }
 
 fn family(name: &str) -> Option<i32> {
@@ -329,7 +378,7 @@ mod tests {
             // Of the thread that calls, with nothing that is refused.
             let mut harmless = [0; 6];
             harmless[0] = u64::from(*name == "ioprio_set");
-            let is_always = conditions(name).unwrap().is_empty();
+            let is_always = conditions(name).is_empty();
             assert_eq!(named(*number, harmless), is_always.then_some(*name));
             assert_eq!(named(*number, [u64::MAX; 6]), Some(*name));
         }

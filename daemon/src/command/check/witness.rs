@@ -13,7 +13,7 @@ use nix::sys::signal::kill;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use nix::unistd::Pid;
 use wsgid_protocol::GroupConfig;
-use wsgid_protocol::isolation::{Isolation, USUAL_FAMILIES};
+use wsgid_protocol::isolation::Isolation;
 
 use super::calls::{self, Address, CallTarget, Wanted};
 use super::denied::Denied;
@@ -97,10 +97,8 @@ impl<'t> Witness<'t> {
     }
 
     fn is_closed_family(&self, name: &str) -> bool {
-        match &*self.config.restrict_address_families {
-            [] => self.config.isolation == Isolation::Strict && !USUAL_FAMILIES.contains(&name),
-            named => !named.iter().any(|one| one == name),
-        }
+        let open = system_calls::families(self.config);
+        !open.is_empty() && !open.contains(&name)
     }
 
     fn closed_port(&self, port: u16, errno: Errno) -> Option<Denied> {
