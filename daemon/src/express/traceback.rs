@@ -45,12 +45,12 @@ mod tests {
             "Traceback (most recent call last):\n{}{exception}\n",
             frames.collect::<String>()
         );
-        in_one_line(&text, Path::new("/srv/root"))
+        in_one_line(&text, Path::new("/srv/server"))
     }
 
     #[test]
     fn the_persons_own_file_is_named() {
-        let handler = "/srv/root/handler.wsgi\", line 9";
+        let handler = "/srv/server/handler.wsgi\", line 9";
         let frozen = "<frozen importlib._bootstrap>\", line 241";
         let own = "/srv/app.py\", line 3";
         let library = "/srv/venv/lib/python3.12/site-packages/django/x.py\", line 7";

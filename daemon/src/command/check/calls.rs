@@ -1,5 +1,5 @@
 //! Calls of the kernel that isolation may deny, and what they were to do: which path, which
-//! address, which kind of socket. Used by `trace.rs`, which knows the process that made
+//! address, which kind of socket. Used by `failed_calls.rs`, which reads the process that made
 //! the call; whether something may be done is `outside.rs`'s affair.
 
 use libc::{AF_INET, AF_INET6, AF_UNIX, c_long};

@@ -76,25 +76,25 @@ impl Seen {
 
 /// What one value of an option opens.
 #[derive(Debug)]
-pub(super) struct Hole {
+pub(super) struct Opening {
     /// In words: what is denied, and what opens it.
     pub(super) text: String,
     /// Those that it opens.
     pub(super) denied: Vec<usize>,
 }
 
-/// One hole for those that belong together.
-pub(super) fn holes(denied: &[Denied], config: &GroupConfig) -> Vec<Hole> {
+/// One opening for those that belong together.
+pub(super) fn openings(denied: &[Denied], config: &GroupConfig) -> Vec<Opening> {
     let mut clusters: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, one) in denied.iter().enumerate() {
         clusters.entry(key(one)).or_default().push(index);
     }
-    let mut holes: Vec<Hole> = clusters
+    let mut openings: Vec<Opening> = clusters
         .into_values()
-        .filter_map(|indices| hole(denied, indices, config))
+        .filter_map(|indices| opening(denied, indices, config))
         .collect();
-    holes.sort_by_key(|hole| hole.denied.first().copied());
-    holes
+    openings.sort_by_key(|opening| opening.denied.first().copied());
+    openings
 }
 
 /// The option for a path: the kernel's own trees are shown whole or not.
@@ -111,7 +111,7 @@ fn option_for(real: &str, wanted: Wanted) -> &'static str {
     }
 }
 
-/// What is the same for all that one hole is to open.
+/// What is the same for all that one opening is to open.
 fn key(denied: &Denied) -> String {
     /// As many directories have to be the same where nothing says which are hidden.
     const SAME: usize = 4;
@@ -136,7 +136,7 @@ fn key(denied: &Denied) -> String {
     format!("{option}{place}")
 }
 
-fn hole(denied: &[Denied], indices: Vec<usize>, config: &GroupConfig) -> Option<Hole> {
+fn opening(denied: &[Denied], indices: Vec<usize>, config: &GroupConfig) -> Option<Opening> {
     let text = match denied.get(*indices.first()?)? {
         first @ Denied::Path { .. } => path_text(first, &indices, &|at| denied.get(at), config)?,
         Denied::Family(number) if !ADDRESS_FAMILIES.contains(&&**number) => format!(
@@ -181,7 +181,7 @@ fn hole(denied: &[Denied], indices: Vec<usize>, config: &GroupConfig) -> Option<
             format!("the system call `{name}` is refused; allow-system-calls={name} allows it")
         }
     };
-    Some(Hole {
+    Some(Opening {
         text,
         denied: indices,
     })
@@ -294,9 +294,9 @@ mod tests {
     }
 
     fn texts(denied: &[Denied], config: &GroupConfig) -> Vec<String> {
-        holes(denied, config)
+        openings(denied, config)
             .into_iter()
-            .map(|hole| hole.text)
+            .map(|opening| opening.text)
             .collect()
     }
 

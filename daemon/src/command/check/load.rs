@@ -13,7 +13,7 @@ use wsgid_protocol::config::Preload;
 use wsgid_protocol::isolation::{Isolation, IsolationPlaces, IsolationReport};
 use wsgid_protocol::readable::escaped;
 
-use super::denied::{self, Denied, Hole, LoadOutcome, Seen};
+use super::denied::{self, Denied, LoadOutcome, Opening, Seen};
 use super::enter::LoadTask;
 use super::found::{Found, Probe};
 use super::step::{self, CheckStep};
@@ -192,19 +192,19 @@ fn tell(config: &GroupConfig, script: &Path, seconds: u64, seen: &Seen, found: &
         );
     }
     let mut notes = Vec::new();
-    for hole in denied::holes(&seen.denied, config) {
+    for opening in denied::openings(&seen.denied, config) {
         if problem
             .as_deref()
-            .is_some_and(|text| is_cause(&hole, text, seen))
+            .is_some_and(|text| is_cause(&opening, text, seen))
         {
-            found.problems.push(hole.text);
+            found.problems.push(opening.text);
         } else {
             let end = if problem.is_none() {
                 "; it loads without"
             } else {
                 ""
             };
-            notes.push(format!("{}{end}", hole.text));
+            notes.push(format!("{}{end}", opening.text));
         }
     }
     let more = notes.len().saturating_sub(NOTES_MAX);
@@ -217,8 +217,8 @@ fn tell(config: &GroupConfig, script: &Path, seconds: u64, seen: &Seen, found: &
 }
 
 /// Whether a load failed for the lack of this: its error names it, or nothing was denied later.
-fn is_cause(hole: &Hole, error: &str, seen: &Seen) -> bool {
-    hole.denied.iter().any(|index| {
+fn is_cause(opening: &Opening, error: &str, seen: &Seen) -> bool {
+    opening.denied.iter().any(|index| {
         let is_named = match seen.denied.get(*index) {
             Some(Denied::Path { path, .. }) => error.contains(path.as_str()),
             Some(Denied::Move { from, .. }) => error.contains(from.as_str()),

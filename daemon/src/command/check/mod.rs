@@ -8,6 +8,7 @@
 mod calls;
 mod denied;
 mod enter;
+mod failed_calls;
 mod found;
 mod hints;
 mod load;
@@ -16,7 +17,6 @@ mod probe;
 mod step;
 mod trace;
 mod users;
-mod witness;
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! Whether something could be done here, outside of the isolation, by the user that this
-//! process is: asked of the kernel, and never done. Called by `trace.rs` for what failed
+//! process is: asked of the kernel, and never done. Called by `failed_calls.rs` for what failed
 //! inside.
 
 use std::path::Path;

@@ -24,9 +24,9 @@ use wsgid_protocol::isolation::IsolationReport;
 
 use super::denied::{Denied, LoadOutcome, Seen};
 use super::enter::{self, LoadTask, Record};
+use super::failed_calls::FailedCalls;
 use super::probe;
 use super::step::CheckStep;
-use super::witness::Witness;
 use crate::command::print::say;
 use crate::exit_code;
 use crate::sys::{self, CallStop};
@@ -182,7 +182,7 @@ fn drained(mut pipe: PipeReader) {
 
 struct Tracer<'t> {
     root: Pid,
-    witness: Witness<'t>,
+    failed: FailedCalls<'t>,
     /// The call that each thread is in.
     calls: HashMap<Pid, Option<(u64, [u64; 6])>>,
     /// Whether it could be traced.
@@ -197,7 +197,7 @@ impl<'t> Tracer<'t> {
     fn new(root: Pid, task: &'t LoadTask) -> Self {
         Self {
             root,
-            witness: Witness::new(&task.probe.config),
+            failed: FailedCalls::new(&task.probe.config),
             calls: HashMap::new(),
             traced: false,
             began: false,
@@ -269,7 +269,7 @@ impl<'t> Tracer<'t> {
     }
 
     fn note(&mut self, pid: Pid, number: u64, arguments: [u64; 6], errno: Errno) {
-        for denied in self.witness.denied(pid, number, arguments, errno) {
+        for denied in self.failed.denied(pid, number, arguments, errno) {
             let known = self.denied.iter().position(|one| *one == denied);
             self.last = known.or_else(|| {
                 let has_room = self.denied.len() < Seen::MOST;

@@ -27,11 +27,11 @@ const PAGE: u64 = 4096;
 /// Bytes of a socket's address that count.
 const ADDRESS_MAX: usize = 128;
 
-pub(super) struct Witness<'t> {
+pub(super) struct FailedCalls<'t> {
     config: &'t GroupConfig,
 }
 
-impl<'t> Witness<'t> {
+impl<'t> FailedCalls<'t> {
     pub(super) const fn new(config: &'t GroupConfig) -> Self {
         Self { config }
     }
