@@ -4,7 +4,9 @@
 //! The suites never build them; `make test` does.
 
 use std::env;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 /// The directory that holds `wsgid`, the module and the extension.
 ///
@@ -33,6 +35,27 @@ pub fn module() -> PathBuf {
 #[must_use]
 pub fn wsgid() -> PathBuf {
     directory().join("wsgid")
+}
+
+/// A supervisor on its own with the `wsgid.toml` in this directory; what it says is added to
+/// the file `log` there.
+///
+/// # Panics
+/// If it cannot be started.
+#[must_use]
+pub fn supervise(root: &Path) -> Child {
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(root.join("log"))
+        .expect("it is ours");
+    Command::new(wsgid())
+        .args(["supervise", "--config"])
+        .arg(root.join("wsgid.toml"))
+        .stdin(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("wsgid can be run")
 }
 
 /// Cargo's target directory: test programs are `<target>/<profile>/deps/<name>`

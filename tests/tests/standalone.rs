@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -72,7 +72,7 @@ impl Standalone {
             site.file("journal.wsgi").display()
         );
         fs::write(root.join("sites/site.toml"), group).expect("it is ours");
-        let supervisor = Mutex::new(supervise(root));
+        let supervisor = Mutex::new(artifacts::supervise(root));
         Self {
             site,
             directory,
@@ -98,7 +98,7 @@ impl Standalone {
     fn restart(&self) {
         self.end();
         let mut child = self.supervisor.lock().expect("no thread has failed");
-        *child = supervise(self.directory.path());
+        *child = artifacts::supervise(self.directory.path());
     }
 
     fn end(&self) {
@@ -117,7 +117,7 @@ impl Standalone {
         let mut child = self.supervisor.lock().expect("no thread has failed");
         child.kill().expect("it runs");
         child.wait().expect("it is a child of this process");
-        *child = supervise(self.directory.path());
+        *child = artifacts::supervise(self.directory.path());
     }
 
     /// Requests of the group that were answered with 200, as the supervisor says.
@@ -141,21 +141,6 @@ impl Standalone {
             .for_each(|line| *begun.entry(line.to_owned()).or_default() += 1);
         begun
     }
-}
-
-fn supervise(root: &Path) -> Child {
-    let log = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(root.join("log"))
-        .expect("it is ours");
-    let mut command = Command::new(artifacts::wsgid());
-    command
-        .args(["supervise", "--config"])
-        .arg(root.join("wsgid.toml"))
-        .stdin(Stdio::null())
-        .stderr(log);
-    command.spawn().expect("wsgid can be run")
 }
 
 #[test]

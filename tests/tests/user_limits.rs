@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl Server {
         for (name, user, options) in groups {
             write_group(root, &site, name, user, options);
         }
-        let child = supervise(root);
+        let child = artifacts::supervise(root);
         let server = Self {
             site,
             directory,
@@ -186,21 +186,6 @@ fn write_group(root: &Path, site: &Site, name: &str, user: &TestUser, options: &
         site.file("app.wsgi").display()
     );
     fs::write(root.join(format!("sites/{name}.toml")), group).expect("it is ours");
-}
-
-fn supervise(root: &Path) -> Child {
-    let log = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(root.join("log"))
-        .expect("it is ours");
-    Command::new(artifacts::wsgid())
-        .args(["supervise", "--config"])
-        .arg(root.join("wsgid.toml"))
-        .stdin(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("wsgid can be run")
 }
 
 /// The directory that this controller has for a process.
@@ -381,7 +366,7 @@ fn root_bounds_of_a_user_come_and_go_without_a_restart() {
         server.limit(&limit(150));
         server.child.kill().expect("it runs");
         server.child.wait().expect("it is a child of this process");
-        server.child = supervise(server.root());
+        server.child = artifacts::supervise(server.root());
         eventually("the end of the old one", SOON, || {
             (!tasks.exists() && !memory.exists()).then_some(())
         });

@@ -3,197 +3,22 @@
 //! under `private` and `strict`, and shows with the option, or without isolation, that
 //! nothing else stood in the way.
 
+mod place;
+
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-use wsgid_tests::control::Said;
-use wsgid_tests::{Limit, Pid, Python, TestUser, artifacts, cache, case, until, users};
+use wsgid_tests::{Limit, Pid, Python, TestUser, case, until, users};
+
+use place::{Place, checkers, each, each_of};
 
 const OK: i32 = 0;
 /// What `wsgid` ends with where a group would not work.
 const CONFIGURATION: i32 = 7;
 const APPLICATION: &str = "def application(environ, start_response): pass\n";
-
-/// A site in `home`, with directories beside it.
-struct Place {
-    directory: TempDir,
-    user: TestUser,
-    /// Whether that user checks it, and not root.
-    by_user: bool,
-    preset: &'static str,
-}
-
-impl Place {
-    fn new(by_user: bool, preset: &'static str) -> Self {
-        let user = match users::three() {
-            Some([first, ..]) => first.clone(),
-            None => users::of_httpd(),
-        };
-        let directory = tempfile::Builder::new()
-            .prefix("check-")
-            .tempdir_in(cache::directory())
-            .expect("the cache can be written");
-        let place = Self {
-            directory,
-            user,
-            by_user,
-            preset,
-        };
-        let open = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(place.directory.path(), open).expect("it is ours");
-        for name in ["home", "beside", "sites"] {
-            fs::create_dir(place.at(name)).expect("it is ours");
-        }
-        if fs::hard_link(artifacts::wsgid(), place.at("wsgid")).is_err() {
-            fs::copy(artifacts::wsgid(), place.at("wsgid")).expect("there is room");
-        }
-        let main = format!(
-            "[supervisor]\nsocket = '{0}/httpd.sock'\nhttpd-user = '{1}'\nsites = '{0}/sites'\n",
-            place.shown(""),
-            users::of_httpd().name
-        );
-        fs::write(place.at("wsgid.toml"), main).expect("it is ours");
-        place
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn shown(&self, name: &str) -> String {
-        self.at(name).display().to_string()
-    }
-
-    /// Checks it with this application. `@` is the directory that all of it is in.
-    fn checked(&self, script: &str, options: &str) -> Said {
-        self.checked_with(script, options, &[])
-    }
-
-    fn checked_with(&self, script: &str, options: &str, args: &[&str]) -> Said {
-        self.define(script, options);
-        let mut command = self.command(&[]);
-        self.said(command.arg("check").args(args))
-    }
-
-    fn define(&self, script: &str, options: &str) {
-        let own = |text: &str| text.replace('@', self.shown("").trim_end_matches('/'));
-        let script = own(script) + APPLICATION;
-        fs::write(self.at("home/app.py"), script).expect("it is ours");
-        // An ordinary user cannot have all of it on every machine.
-        let is_said = options.contains("isolation-fallback");
-        let fallback = if self.by_user && !is_said {
-            "isolation-fallback = true\n"
-        } else {
-            ""
-        };
-        let group = format!(
-            "[group.a]\nuser = '{}'\nhome = '@/home'\nscripts = ['@/home/app.py']\nisolation = '{}'\n{fallback}{options}\n",
-            self.user.name, self.preset
-        );
-        fs::write(self.at("sites/a.toml"), own(&group)).expect("it is ours");
-        for name in ["home", "beside"] {
-            users::give(&self.at(name), &self.user);
-        }
-    }
-
-    /// `wsgid`, by whoever checks, behind these words.
-    fn command(&self, front: &[&str]) -> Command {
-        let mut words: Vec<String> = Vec::new();
-        if self.by_user && users::is_root() {
-            let TestUser { uid, gid, .. } = self.user;
-            words.extend(["setpriv".into(), "--clear-groups".into()]);
-            words.extend([format!("--reuid={uid}"), format!("--regid={gid}")]);
-        }
-        words.extend(front.iter().map(|word| (*word).to_owned()));
-        words.push(self.shown("wsgid"));
-        let mut command = Command::new(&words[0]);
-        command.args(&words[1..]);
-        command
-    }
-
-    fn said(&self, command: &mut Command) -> Said {
-        let output = command
-            .arg("--config")
-            .arg(self.at("wsgid.toml"))
-            .output()
-            .expect("wsgid can be run");
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        Said {
-            code: output.status.code().unwrap_or(-1),
-            text,
-        }
-    }
-
-    /// It would not load, and these lines say why, with what opens it.
-    fn would_break(&self, script: &str, options: &str, parts: &[&str]) {
-        let said = self.checked(script, options);
-        assert_eq!(said.code, CONFIGURATION, "{self:?}: {}", said.text);
-        for part in parts {
-            let part = part.replace('@', self.shown("").trim_end_matches('/'));
-            let has = said
-                .text
-                .lines()
-                .any(|line| line.starts_with("  problem  ") && line.contains(&part));
-            assert!(has, "{self:?}: {part}: {}", said.text);
-        }
-    }
-
-    fn loads(&self, script: &str, options: &str) -> String {
-        let said = self.checked(script, options);
-        assert_eq!(said.code, OK, "{self:?}: {}", said.text);
-        let loads = format!(
-            "ok       script `{}` loads in its isolation",
-            self.shown("home/app.py")
-        );
-        assert!(said.text.contains(&loads), "{self:?}: {}", said.text);
-        said.text
-    }
-
-    /// It loads, and these notes say what it was denied meanwhile.
-    fn loads_without(&self, script: &str, options: &str, parts: &[&str]) {
-        let text = self.loads(script, options);
-        for part in parts {
-            let part = part.replace('@', self.shown("").trim_end_matches('/'));
-            let has = text
-                .lines()
-                .any(|line| line.starts_with("  note     ") && line.contains(&part));
-            assert!(has, "{self:?}: {part}: {text}");
-        }
-    }
-}
-
-impl std::fmt::Debug for Place {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let who = if self.by_user { "a user" } else { "root" };
-        write!(out, "{}, by {who}", self.preset)
-    }
-}
-
-/// By whom it can be checked here.
-fn checkers() -> &'static [bool] {
-    if users::is_root() {
-        &[false, true]
-    } else {
-        &[true]
-    }
-}
-
-fn each_of(presets: &[&'static str], body: impl Fn(&Place)) {
-    for by_user in checkers() {
-        for preset in presets {
-            body(&Place::new(*by_user, preset));
-        }
-    }
-}
-
-fn each(body: impl Fn(&Place)) {
-    each_of(&["private", "strict"], body);
-}
 
 #[test]
 fn a_media_directory_that_is_written_at_import() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use wsgid_tests::hostile::child::Outcome;
@@ -35,14 +35,7 @@ impl Alone {
         for (name, text) in sites {
             fs::write(at("sites").join(name), text).expect("a file can be written");
         }
-        let log = fs::File::create(at("log")).expect("a file can be made");
-        let mut command = Command::new(wsgid_tests::artifacts::wsgid());
-        command
-            .args(["supervise", "--config"])
-            .arg(at("wsgid.toml"))
-            .stdin(Stdio::null())
-            .stderr(log);
-        let child = command.spawn().expect("the supervisor can be started");
+        let child = wsgid_tests::artifacts::supervise(directory.path());
         let alone = Self { directory, child };
         wsgid_tests::eventually("its socket", Duration::from_secs(20), || {
             alone.path("httpd.sock").exists().then_some(())
